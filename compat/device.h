@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What older driver cores lack. Included before each file of ours.
+ *
+ * Careful: modules built against the kernel's own mdev.ko load on ours only if
+ * the checksums of the exported symbols are the same, and those depend on which
+ * structures are complete where the symbol is exported. <linux/device.h> is
+ * part of every such file anyway; do not include others.
+ */
+#ifndef MDEV_COMPAT_DEVICE_H
+#define MDEV_COMPAT_DEVICE_H
+
+#include <linux/device.h>
+#include <linux/version.h>
+
+/*
+ * The macros below named like a function replace the parameter lists in its
+ * definition; a name without parentheses behind it is left alone.
+ */
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#define mdev_match(dev_, drv_) \
+	mdev_match(struct device *dev, struct device_driver *drv)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define mdev_uevent(dev_, env_) \
+	mdev_uevent(struct device *dev, struct kobj_uevent_env *env)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define class_compat_create_link(cls, dev) \
+	class_compat_create_link(cls, dev, NULL)
+#define class_compat_remove_link(cls, dev) \
+	class_compat_remove_link(cls, dev, NULL)
+#endif
+
+#endif /* MDEV_COMPAT_DEVICE_H */

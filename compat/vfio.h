@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What older VFIO cores lack. Included before the bridge, and nowhere else.
+ */
+#ifndef MDEV_COMPAT_VFIO_H
+#define MDEV_COMPAT_VFIO_H
+
+#include <linux/version.h>
+#include <linux/vfio.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+/*
+ * The ops as the bridge writes them: the kernel's own, then those this kernel
+ * does not have and never looks at. VFIO is given the first part.
+ */
+struct compat_vfio_device_ops {
+	struct vfio_device_ops;		/* needs -fms-extensions */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+	void *bind_iommufd;
+	void *unbind_iommufd;
+	void *attach_ioas;
+	void *detach_ioas;
+#endif
+	int (*get_region_info_caps)(struct vfio_device *vdev,
+				    struct vfio_region_info *info,
+				    struct vfio_info_cap *caps);
+};
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define vfio_iommufd_emulated_bind		NULL
+#define vfio_iommufd_emulated_unbind		NULL
+#define vfio_iommufd_emulated_attach_ioas	NULL
+#define vfio_iommufd_emulated_detach_ioas	NULL
+
+/*
+ * This VFIO leaves it to the driver's release op to free the device, newer ones
+ * free it after that op. Do what they do.
+ */
+static void (*compat_vfio_release)(struct device *dev);
+
+static void compat_vfio_release_and_free(struct device *dev)
+{
+	struct vfio_device *vdev = container_of(dev, struct vfio_device, device);
+
+	compat_vfio_release(dev);
+	vfio_free_device(vdev);
+}
+#endif
+
+static inline struct vfio_device *
+compat_vfio_alloc_device(size_t size, struct device *dev,
+			 const struct compat_vfio_device_ops *ops)
+{
+	struct vfio_device *vdev;
+
+	vdev = _vfio_alloc_device(size, dev,
+				  (const struct vfio_device_ops *)ops);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+	if (!IS_ERR(vdev)) {
+		compat_vfio_release = vdev->device.release;
+		vdev->device.release = compat_vfio_release_and_free;
+	}
+#endif
+	return vdev;
+}
+
+#define vfio_device_ops compat_vfio_device_ops
+#define _vfio_alloc_device compat_vfio_alloc_device
+#endif
+
+#endif /* MDEV_COMPAT_VFIO_H */

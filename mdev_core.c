@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Parents: registration, lookup and lifetime; the entry points for vendors.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/mdev.h>
+
+#include "mdev_private.h"
+
+/* protects the list and every parent's state */
+static DEFINE_MUTEX(mdev_parents_lock);
+static LIST_HEAD(mdev_parents);
+
+static struct class_compat *mdev_bus_class;
+
+/*
+ * Objects whose release function has not run yet. A release can come long after
+ * the last vendor module is gone, so the module's text must wait for it.
+ */
+static atomic_t mdev_objects = ATOMIC_INIT(0);
+
+void mdev_object_born(void)
+{
+	atomic_inc(&mdev_objects);
+}
+
+void mdev_object_gone(void)
+{
+	/* pairs with the wait in mdev_exit() */
+	if (atomic_dec_and_test(&mdev_objects))
+		wake_up_var(&mdev_objects);
+}
+
+/**
+ * mdev_vendor_errno - what a vendor's callback returned, as 0 or negative errno
+ * @dev: the device it was called for
+ * @op: its name, for the log
+ * @ret: what it returned
+ *
+ * A positive value would be taken for a byte count, a pointer or an address
+ * further up.
+ *
+ * Context: any.
+ * Return: @ret, or -EIO if that is positive.
+ */
+int mdev_vendor_errno(struct device *dev, const char *op, int ret)
+{
+	if (likely(ret <= 0))
+		return ret;
+
+	dev_err(dev, "vendor's %s returned %d, neither 0 nor an errno\n", op, ret);
+	return -EIO;
+}
+EXPORT_SYMBOL_GPL(mdev_vendor_errno);
+
+static void mdev_parent_release(struct kref *ref)
+{
+	kfree(container_of(ref, struct mdev_parent_obj, ref));
+	mdev_object_gone();
+}
+
+void mdev_parent_put(struct mdev_parent_obj *parent)
+{
+	kref_put(&parent->ref, mdev_parent_release);
+}
+
+static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
+{
+	struct mdev_parent_obj *parent;
+
+	lockdep_assert_held(&mdev_parents_lock);
+
+	list_for_each_entry(parent, &mdev_parents, next)
+		if (parent->dev == dev)
+			return parent;
+	return NULL;
+}
+
+/* The parent is listed from here on, so that a second registration fails. */
+static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev)
+{
+	struct mdev_parent_obj *parent;
+
+	parent = kzalloc(sizeof(*parent), GFP_KERNEL);
+	if (!parent)
+		return ERR_PTR(-ENOMEM);
+
+	mutex_lock(&mdev_parents_lock);
+	if (mdev_parent_find(dev)) {
+		mutex_unlock(&mdev_parents_lock);
+		kfree(parent);
+		return ERR_PTR(-EEXIST);
+	}
+
+	mdev_object_born();
+	kref_init(&parent->ref);
+	parent->state = MDEV_PARENT_SETUP;
+	/* dropped in mdev_parent_forget() */
+	parent->dev = get_device(dev);
+	init_rwsem(&parent->unreg_sem);
+	INIT_LIST_HEAD(&parent->types);
+	spin_lock_init(&parent->devices_lock);
+	INIT_LIST_HEAD(&parent->devices);
+	init_waitqueue_head(&parent->wait);
+	list_add_tail(&parent->next, &mdev_parents);
+	mutex_unlock(&mdev_parents_lock);
+
+	return parent;
+}
+
+/* The vendor's memory is out of reach when this returns. */
+static void mdev_parent_forget(struct mdev_parent_obj *parent)
+{
+	struct device *dev = parent->dev;
+
+	mutex_lock(&mdev_parents_lock);
+	list_del(&parent->next);
+	parent->dev = NULL;
+	parent->ops = NULL;
+	parent->parent = NULL;
+	parent->driver = NULL;
+	mutex_unlock(&mdev_parents_lock);
+
+	mdev_parent_put(parent);
+	put_device(dev);
+}
+
+static void mdev_parent_uevent(struct device *dev, char *state)
+{
+	char *envp[2] = { state };
+
+	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
+}
+
+/* Both doors lead here. Forgets the parent if it fails. */
+static int mdev_parent_publish(struct mdev_parent_obj *parent)
+{
+	struct device *dev = parent->dev;
+	int ret;
+
+	/*
+	 * Types appear one by one. Nobody can create a device from the first
+	 * before the last is there, so there is none to clean up on failure.
+	 */
+	down_write(&parent->unreg_sem);
+	ret = mdev_sysfs_add_parent(parent);
+	if (!ret) {
+		parent->class_link =
+			!class_compat_create_link(mdev_bus_class, dev);
+		if (!parent->class_link)
+			dev_warn(dev, "no link in /sys/class/mdev_bus\n");
+	}
+	up_write(&parent->unreg_sem);
+
+	if (ret) {
+		mdev_parent_forget(parent);
+		return ret;
+	}
+
+	mutex_lock(&mdev_parents_lock);
+	parent->state = MDEV_PARENT_READY;
+	mutex_unlock(&mdev_parents_lock);
+
+	dev_info(dev, "mdev: registered\n");
+	mdev_parent_uevent(dev, "MDEV_STATE=registered");
+	return 0;
+}
+
+static void mdev_parent_unregister(struct mdev_parent_obj *parent)
+{
+	struct device *dev = parent->dev;
+
+	/* whoever waits in "remove" for a device to be closed gives up */
+	wake_up_all(&parent->wait);
+
+	down_write(&parent->unreg_sem);
+	mdev_devices_remove_all(parent);
+	if (parent->class_link)
+		class_compat_remove_link(mdev_bus_class, dev);
+	mdev_sysfs_remove_parent(parent);
+	up_write(&parent->unreg_sem);
+
+	dev_info(dev, "mdev: unregistered\n");
+	mdev_parent_uevent(dev, "MDEV_STATE=unregistered");
+	mdev_parent_forget(parent);
+}
+
+/* Exactly one caller wins READY -> LEAVING. */
+static bool mdev_parent_claim(struct mdev_parent_obj *parent)
+{
+	lockdep_assert_held(&mdev_parents_lock);
+
+	if (!parent || parent->state != MDEV_PARENT_READY)
+		return false;
+	/* pairs with the read in mdev_parent_leaving() */
+	WRITE_ONCE(parent->state, MDEV_PARENT_LEAVING);
+	return true;
+}
+
+/**
+ * mdev_register_device - offer a device through the classic door
+ * @dev: the parent device; referenced until mdev_unregister_device() returns
+ * @ops: the vendor's callbacks; must stay until mdev_unregister_device() returns
+ *
+ * Creates the types below @dev's directory and sends a CHANGE uevent with
+ * MDEV_STATE=registered for @dev. Devices can be created, and @ops called,
+ * before this returns. Undo with mdev_unregister_device().
+ *
+ * Context: process context, sleeps; not from within a callback of @ops.
+ * Return: 0; -EINVAL if @dev, @ops or a mandatory op is missing, or a type has
+ * no name; -EEXIST if @dev is registered already, through either door, or two
+ * types have the same name; -ENOMEM. On error nothing is registered.
+ */
+int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
+{
+	struct mdev_parent_obj *parent;
+
+	if (!dev || !ops || !ops->create || !ops->remove ||
+	    !ops->supported_type_groups)
+		return -EINVAL;
+
+	parent = mdev_parent_reserve(dev);
+	if (IS_ERR(parent))
+		return PTR_ERR(parent);
+
+	parent->ops = ops;
+	return mdev_parent_publish(parent);
+}
+EXPORT_SYMBOL(mdev_register_device);
+
+/**
+ * mdev_unregister_device - take back mdev_register_device()
+ * @dev: the parent device
+ *
+ * New creates fail with -ENODEV from here on. Removes all mediated devices of
+ * @dev: those that are open are asked for with @request and waited for, however
+ * long that takes; a line in the log says who holds them. Waits for callbacks
+ * that run. When this returns, @dev and the ops are not used any more. Does
+ * nothing, but for a line in the log, if @dev is not registered.
+ *
+ * Context: process context, sleeps; not from within a callback of the ops.
+ */
+void mdev_unregister_device(struct device *dev)
+{
+	struct mdev_parent_obj *parent;
+	bool claimed;
+
+	if (!dev)
+		return;
+
+	mutex_lock(&mdev_parents_lock);
+	parent = mdev_parent_find(dev);
+	claimed = mdev_parent_claim(parent);
+	mutex_unlock(&mdev_parents_lock);
+
+	if (!claimed) {
+		dev_err(dev, "mdev: not registered, cannot unregister\n");
+		return;
+	}
+	mdev_parent_unregister(parent);
+}
+EXPORT_SYMBOL(mdev_unregister_device);
+
+/**
+ * mdev_register_parent - offer a device through the modern door
+ * @parent: the vendor's handle; overwritten; must stay until
+ *	mdev_unregister_parent() returns
+ * @dev: the parent device; referenced until mdev_unregister_parent() returns
+ * @mdev_driver: registered driver to bind to devices of this parent
+ * @types: the types to offer; they, too, must stay
+ * @nr_types: number of entries in @types
+ *
+ * Creates the types below @dev's directory and sends a CHANGE uevent with
+ * MDEV_STATE=registered for @dev. Devices can be created before this returns.
+ * Undo with mdev_unregister_parent().
+ *
+ * Context: process context, sleeps; not from within a callback of @mdev_driver.
+ * Return: 0; -EINVAL if an argument or a type's name is missing; -EEXIST if @dev
+ * is registered already, through either door, or two types have the same name;
+ * -ENOMEM. On error nothing is registered.
+ */
+int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
+			 struct mdev_driver *mdev_driver,
+			 struct mdev_type **types, unsigned int nr_types)
+{
+	struct mdev_parent_obj *obj;
+
+	if (!parent || !dev || !mdev_driver || (nr_types && !types))
+		return -EINVAL;
+
+	obj = mdev_parent_reserve(dev);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	memset(parent, 0, sizeof(*parent));
+	parent->dev = dev;
+	parent->mdev_driver = mdev_driver;
+	parent->types = types;
+	parent->nr_types = nr_types;
+
+	obj->parent = parent;
+	obj->driver = mdev_driver;
+	atomic_set(&obj->available, mdev_driver->max_instances);
+	return mdev_parent_publish(obj);
+}
+EXPORT_SYMBOL(mdev_register_parent);
+
+/**
+ * mdev_unregister_parent - take back mdev_register_parent()
+ * @parent: the vendor's handle
+ *
+ * New creates fail with -ENODEV from here on. Removes all mediated devices of
+ * the parent by unbinding their driver, whose @remove waits until they are
+ * unused. When this returns, neither @parent nor the types, the driver and the
+ * parent device are used any more. Does nothing if @parent is not registered.
+ *
+ * Context: process context, sleeps; not from within a callback of the driver.
+ */
+void mdev_unregister_parent(struct mdev_parent *parent)
+{
+	struct mdev_parent_obj *obj;
+	bool claimed = false;
+
+	if (!parent)
+		return;
+
+	mutex_lock(&mdev_parents_lock);
+	list_for_each_entry(obj, &mdev_parents, next) {
+		if (obj->parent == parent) {
+			claimed = mdev_parent_claim(obj);
+			break;
+		}
+	}
+	mutex_unlock(&mdev_parents_lock);
+
+	if (claimed)
+		mdev_parent_unregister(obj);
+}
+EXPORT_SYMBOL(mdev_unregister_parent);
+
+/**
+ * mdev_get_drvdata - the classic vendor's data of a device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: what mdev_set_drvdata() was last given; NULL before that.
+ */
+void *mdev_get_drvdata(struct mdev_device *mdev)
+{
+	return to_device_obj(mdev)->drvdata;
+}
+EXPORT_SYMBOL(mdev_get_drvdata);
+
+/**
+ * mdev_set_drvdata - attach the classic vendor's data to a device
+ * @mdev: the device
+ * @data: for mdev_get_drvdata(); the vendor allocates and frees it
+ *
+ * Survives the bridge being unbound and bound again. Usually called in @create.
+ *
+ * Context: any.
+ */
+void mdev_set_drvdata(struct mdev_device *mdev, void *data)
+{
+	to_device_obj(mdev)->drvdata = data;
+}
+EXPORT_SYMBOL(mdev_set_drvdata);
+
+/**
+ * mdev_parent_dev - the parent device of a mediated device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: the device given to mdev_register_device(); no reference is taken.
+ */
+struct device *mdev_parent_dev(struct mdev_device *mdev)
+{
+	return mdev->dev.parent;
+}
+EXPORT_SYMBOL(mdev_parent_dev);
+
+/**
+ * mdev_uuid - the UUID of a mediated device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: pointer into @mdev.
+ */
+const guid_t *mdev_uuid(struct mdev_device *mdev)
+{
+	return &mdev->uuid;
+}
+EXPORT_SYMBOL(mdev_uuid);
+
+/**
+ * mdev_from_dev - the mediated device behind a struct device
+ * @dev: any device
+ *
+ * Context: any.
+ * Return: the mediated device, or NULL if @dev is none; no reference is taken.
+ */
+struct mdev_device *mdev_from_dev(struct device *dev)
+{
+	return mdev_bus_owns(dev) ? to_mdev_device(dev) : NULL;
+}
+EXPORT_SYMBOL(mdev_from_dev);
+
+static int __init mdev_init(void)
+{
+	int ret;
+
+	ret = mdev_uuid_table_init();
+	if (ret)
+		return ret;
+
+	mdev_bus_class = class_compat_register("mdev_bus");
+	if (!mdev_bus_class) {
+		ret = -ENOMEM;
+		goto err_uuid_table;
+	}
+
+	ret = mdev_bus_init();
+	if (ret)
+		goto err_class;
+	return 0;
+
+err_class:
+	class_compat_unregister(mdev_bus_class);
+err_uuid_table:
+	mdev_uuid_table_destroy();
+	return ret;
+}
+
+static void __exit mdev_exit(void)
+{
+	mdev_bus_exit();
+	class_compat_unregister(mdev_bus_class);
+	/* pairs with mdev_object_gone() */
+	wait_var_event(&mdev_objects, !atomic_read(&mdev_objects));
+	mdev_uuid_table_destroy();
+}
+
+subsys_initcall(mdev_init);
+module_exit(mdev_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Mediated device core");

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One mediated device: create, remove, its state machine, the UUID table.
+ */
+#include <linux/export.h>
+#include <linux/mdev.h>
+#include <linux/rhashtable.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "mdev_private.h"
+
+/* how often a holder is asked again, and how often the log says who it is */
+#define MDEV_ASK_INTERVAL	(10 * HZ)
+#define MDEV_ASKS_PER_MESSAGE	6
+
+/*
+ * Every UUID on the host that is taken. Serialised by rhashtable itself; a
+ * device is in it while its name is in sysfs, or about to be.
+ */
+static struct rhashtable mdev_uuids;
+
+static const struct rhashtable_params mdev_uuid_params = {
+	.key_len		= sizeof(guid_t),
+	.key_offset		= offsetof(struct mdev_device_obj, mdev.uuid),
+	.head_offset		= offsetof(struct mdev_device_obj, uuid_node),
+	.automatic_shrinking	= true,
+};
+
+int mdev_uuid_table_init(void)
+{
+	return rhashtable_init(&mdev_uuids, &mdev_uuid_params);
+}
+
+void mdev_uuid_table_destroy(void)
+{
+	rhashtable_destroy(&mdev_uuids);
+}
+
+static int mdev_uuid_claim(struct mdev_device_obj *obj)
+{
+	return rhashtable_lookup_insert_fast(&mdev_uuids, &obj->uuid_node,
+					     mdev_uuid_params);
+}
+
+static void mdev_uuid_release(struct mdev_device_obj *obj)
+{
+	rhashtable_remove_fast(&mdev_uuids, &obj->uuid_node, mdev_uuid_params);
+}
+
+/* The core counts instances only for modern vendors that do not. */
+static bool mdev_quota_counted(struct mdev_parent_obj *parent)
+{
+	return parent->driver && !parent->driver->get_available;
+}
+
+static int mdev_quota_claim(struct mdev_parent_obj *parent)
+{
+	if (mdev_quota_counted(parent) &&
+	    atomic_dec_if_positive(&parent->available) < 0)
+		return -EUSERS;
+	return 0;
+}
+
+static void mdev_quota_release(struct mdev_parent_obj *parent)
+{
+	if (mdev_quota_counted(parent))
+		atomic_inc(&parent->available);
+}
+
+/* Runs at any time after removal: touches core memory only. */
+static void mdev_device_release(struct device *dev)
+{
+	struct mdev_device_obj *obj = dev_to_device_obj(dev);
+
+	/* taken in mdev_device_alloc() */
+	kobject_put(&obj->type->kobj);
+	kfree_rcu(obj, rcu);
+	mdev_object_gone();
+}
+
+/* A device with nothing but memory; put_device() frees it. */
+static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
+						 const guid_t *uuid)
+{
+	struct mdev_device_obj *obj;
+	struct device *dev;
+
+	obj = kzalloc(sizeof(*obj), GFP_KERNEL);
+	if (!obj)
+		return NULL;
+
+	mdev_object_born();
+	spin_lock_init(&obj->lock);
+	obj->state = MDEV_RESERVED;
+	obj->type = type;
+	/* dropped in mdev_device_release() */
+	kobject_get(&type->kobj);
+
+	obj->mdev.type = type->type;
+	guid_copy(&obj->mdev.uuid, uuid);
+
+	dev = &obj->mdev.dev;
+	device_initialize(dev);
+	dev->parent = type->parent->dev;
+	dev->release = mdev_device_release;
+	mdev_bus_adopt(dev);
+	if (dev_set_name(dev, "%pUl", uuid)) {
+		put_device(dev);
+		return NULL;
+	}
+	return obj;
+}
+
+/*
+ * State and open count. A device can be opened until it is REMOVING; the check
+ * and the count are one step, so an open and a removal cannot both succeed.
+ */
+
+void mdev_device_set_live(struct mdev_device_obj *obj)
+{
+	spin_lock(&obj->lock);
+	WRITE_ONCE(obj->state, MDEV_LIVE);
+	obj->mdev.active = true;
+	spin_unlock(&obj->lock);
+}
+
+bool mdev_device_may_bind(struct mdev_device_obj *obj)
+{
+	return READ_ONCE(obj->state) != MDEV_REMOVING;
+}
+
+/* A device that cannot be opened any more; its holder, if any, is still in. */
+static void mdev_device_set_removing(struct mdev_device_obj *obj)
+{
+	lockdep_assert_held(&obj->lock);
+
+	WRITE_ONCE(obj->state, MDEV_REMOVING);
+	obj->mdev.active = false;
+}
+
+/**
+ * mdev_open - the bridge opens a device
+ * @mdev: the device
+ *
+ * From now on the device is not removed, and its parent not unregistered, until
+ * mdev_close().
+ *
+ * Context: process context; the bridge opens a device once at a time.
+ * Return: 0, or -ENODEV if the device is being removed.
+ */
+int mdev_open(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+	int ret = -ENODEV;
+
+	spin_lock(&obj->lock);
+	if (obj->state != MDEV_REMOVING) {
+		obj->users++;
+		obj->holder_pid = task_tgid_nr(current);
+		get_task_comm(obj->holder_comm, current);
+		ret = 0;
+	}
+	spin_unlock(&obj->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mdev_open);
+
+/**
+ * mdev_close - take back mdev_open()
+ * @mdev: the device; the vendor's part of it may be gone when this returns
+ *
+ * Context: process context.
+ */
+void mdev_close(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+	struct mdev_parent_obj *parent = obj->type->parent;
+
+	/* the wakeup must not come after whoever waits has freed the parent */
+	spin_lock(&obj->lock);
+	if (!--obj->users)
+		wake_up_all(&parent->wait);
+	spin_unlock(&obj->lock);
+}
+EXPORT_SYMBOL_GPL(mdev_close);
+
+/**
+ * mdev_is_open - is there an mdev_open() without an mdev_close()?
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: the answer; it may be old by the time the caller looks at it.
+ */
+bool mdev_is_open(struct mdev_device *mdev)
+{
+	return READ_ONCE(to_device_obj(mdev)->users);
+}
+EXPORT_SYMBOL_GPL(mdev_is_open);
+
+static bool mdev_device_closed(struct mdev_device_obj *obj)
+{
+	bool closed;
+
+	/* the lock makes sure that mdev_close() is through */
+	spin_lock(&obj->lock);
+	closed = !obj->users;
+	spin_unlock(&obj->lock);
+	return closed;
+}
+
+/* Ask whoever has the device open to close it; now and then, say who that is. */
+static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
+{
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	struct device *dev = &obj->mdev.dev;
+	char comm[TASK_COMM_LEN];
+	pid_t pid;
+
+	spin_lock(&obj->lock);
+	memcpy(comm, obj->holder_comm, sizeof(comm));
+	pid = obj->holder_pid;
+	spin_unlock(&obj->lock);
+
+	if (count % MDEV_ASKS_PER_MESSAGE == 0)
+		dev_warn(dev, "to be removed, but held open by %s[%d]: %s\n",
+			 comm, pid,
+			 ops->request ? "asked to close it" : "waiting");
+	if (ops->request)
+		ops->request(&obj->mdev, count);
+}
+
+static bool mdev_parent_leaving(struct mdev_parent_obj *parent)
+{
+	/* pairs with mdev_parent_claim() */
+	return READ_ONCE(parent->state) == MDEV_PARENT_LEAVING;
+}
+
+/*
+ * For whoever writes to "remove": wait until the REMOVING device is closed. Can
+ * be interrupted, and makes way for the parent being unregistered.
+ */
+static int mdev_device_wait_closed(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+	unsigned int count = 0;
+	long ret;
+
+	while (!mdev_device_closed(obj)) {
+		if (mdev_parent_leaving(parent))
+			return -ENODEV;
+		mdev_device_ask(obj, count++);
+		ret = wait_event_interruptible_timeout(parent->wait,
+						       mdev_device_closed(obj) ||
+						       mdev_parent_leaving(parent),
+						       MDEV_ASK_INTERVAL);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/*
+ * LIVE -> REMOVING for whoever writes to "remove". On success nobody else can
+ * open, bind or remove the device, and nobody has it open.
+ */
+static int mdev_device_claim(struct mdev_device_obj *obj)
+{
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	int ret = 0;
+
+	spin_lock(&obj->lock);
+	if (obj->state == MDEV_RESERVED)
+		ret = -EAGAIN;
+	else if (obj->state == MDEV_REMOVING)
+		ret = -ENODEV;
+	else if (obj->users && !ops->request)
+		ret = -EBUSY;
+	else
+		mdev_device_set_removing(obj);
+	spin_unlock(&obj->lock);
+	if (ret)
+		return ret;
+
+	ret = mdev_device_wait_closed(obj);
+	if (ret)
+		mdev_device_set_live(obj);
+	return ret;
+}
+
+/* Undo the vendor's part of a device whose driver is unbound, or never was. */
+static int mdev_vendor_remove(struct mdev_device_obj *obj)
+{
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+
+	if (!ops)
+		return 0;
+	return mdev_vendor_errno(&obj->mdev.dev, "remove",
+				 ops->remove(&obj->mdev));
+}
+
+static int mdev_vendor_create(struct mdev_device_obj *obj)
+{
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+
+	if (!ops)
+		return 0;
+	return mdev_vendor_errno(&obj->mdev.dev, "create",
+				 ops->create(&obj->type->kobj, &obj->mdev));
+}
+
+/* The vendor would not let go: put back what mdev_device_retire() took away. */
+static void mdev_device_restore(struct mdev_device_obj *obj)
+{
+	struct device *dev = &obj->mdev.dev;
+	int ret;
+
+	ret = mdev_sysfs_add_vendor_files(obj);
+	if (ret)
+		dev_warn(dev, "vendor's files could not be restored: %d\n", ret);
+
+	spin_lock(&obj->lock);
+	WRITE_ONCE(obj->state, MDEV_RESERVED);
+	spin_unlock(&obj->lock);
+
+	ret = mdev_bus_attach(obj);
+	if (ret) {
+		dev_warn(dev, "driver could not be bound again: %d\n", ret);
+		mdev_device_set_live(obj);
+	}
+}
+
+/*
+ * Take a claimed device away from its driver and its vendor. @forced: the
+ * vendor cannot refuse. Otherwise its error is returned and the device is LIVE.
+ */
+static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
+{
+	struct device *dev = &obj->mdev.dev;
+	int ret;
+
+	lockdep_assert_held(&obj->type->parent->unreg_sem);
+
+	device_release_driver(dev);
+	mdev_sysfs_remove_vendor_files(obj);
+	ret = mdev_vendor_remove(obj);
+	if (!ret)
+		return 0;
+
+	if (forced) {
+		dev_err(dev, "vendor's remove failed: %d; removed all the same\n",
+			ret);
+		return 0;
+	}
+	mdev_device_restore(obj);
+	return ret;
+}
+
+/* The last of a retired device: its name, UUID and quota are free after this. */
+static void mdev_device_destroy(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+
+	lockdep_assert_held(&parent->unreg_sem);
+
+	spin_lock(&parent->devices_lock);
+	list_del(&obj->mdev.next);
+	spin_unlock(&parent->devices_lock);
+
+	mdev_sysfs_remove_device(obj);
+	device_del(&obj->mdev.dev);
+	mdev_uuid_release(obj);
+	mdev_quota_release(parent);
+	put_device(&obj->mdev.dev);
+}
+
+static int mdev_device_create_locked(struct mdev_type_obj *type,
+				     const guid_t *uuid)
+{
+	struct mdev_parent_obj *parent = type->parent;
+	struct mdev_device_obj *obj;
+	struct device *dev;
+	int ret;
+
+	lockdep_assert_held(&parent->unreg_sem);
+
+	obj = mdev_device_alloc(type, uuid);
+	if (!obj)
+		return -ENOMEM;
+	dev = &obj->mdev.dev;
+
+	ret = mdev_uuid_claim(obj);
+	if (ret)
+		goto err_put;
+	ret = mdev_quota_claim(parent);
+	if (ret)
+		goto err_uuid;
+	ret = mdev_vendor_create(obj);
+	if (ret)
+		goto err_quota;
+
+	/* udev is told of the device when there is all it may look at */
+	dev_set_uevent_suppress(dev, true);
+	ret = device_add(dev);
+	if (ret)
+		goto err_vendor;
+	ret = mdev_sysfs_add_device(obj);
+	if (ret)
+		goto err_del;
+	ret = mdev_sysfs_add_vendor_files(obj);
+	if (ret)
+		goto err_sysfs;
+
+	spin_lock(&parent->devices_lock);
+	list_add_tail(&obj->mdev.next, &parent->devices);
+	spin_unlock(&parent->devices_lock);
+
+	dev_set_uevent_suppress(dev, false);
+	kobject_uevent(&dev->kobj, KOBJ_ADD);
+
+	ret = mdev_bus_attach(obj);
+	if (ret)
+		goto err_attach;
+	return 0;
+
+err_attach:
+	spin_lock(&parent->devices_lock);
+	list_del(&obj->mdev.next);
+	spin_unlock(&parent->devices_lock);
+	mdev_sysfs_remove_vendor_files(obj);
+err_sysfs:
+	mdev_sysfs_remove_device(obj);
+err_del:
+	device_del(dev);
+err_vendor:
+	if (mdev_vendor_remove(obj))
+		dev_err(dev, "vendor's remove failed after a failed create\n");
+err_quota:
+	mdev_quota_release(parent);
+err_uuid:
+	mdev_uuid_release(obj);
+err_put:
+	put_device(dev);
+	return ret;
+}
+
+/**
+ * mdev_device_create - create a mediated device
+ * @type: its type, kept in place by the caller's use of its "create" file
+ * @uuid: its name
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EEXIST if @uuid is taken; -EUSERS if all instances are; -ENODEV if
+ * the parent is being registered or unregistered; -ENOMEM; or the error of the
+ * vendor's create or the driver's probe. On error nothing is left.
+ */
+int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
+{
+	struct mdev_parent_obj *parent = type->parent;
+	int ret;
+
+	if (parent->ops)
+		mdev_load_bridge();
+
+	/* a writer waits for the sysfs file that we come from, so only try */
+	if (!down_read_trylock(&parent->unreg_sem))
+		return -ENODEV;
+	ret = mdev_device_create_locked(type, uuid);
+	up_read(&parent->unreg_sem);
+	return ret;
+}
+
+/**
+ * mdev_device_remove - remove a device for whoever writes to its "remove" file
+ * @obj: the device
+ *
+ * The file is still there if this fails.
+ *
+ * Context: process context, sleeps; only from the "remove" file.
+ * Return: 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
+ * parent, is being removed by somebody else; -EBUSY if it is open and the vendor
+ * has no request op; -ERESTARTSYS if a signal ended the wait for a holder; or
+ * the error of the vendor's remove. On error the device is as before.
+ */
+int mdev_device_remove(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+	int ret;
+
+	if (!down_read_trylock(&parent->unreg_sem))
+		return -ENODEV;
+	/* up_read() may still look at the parent when a writer has freed it */
+	kref_get(&parent->ref);
+
+	ret = mdev_device_claim(obj);
+	if (!ret)
+		ret = mdev_device_retire(obj, false);
+	if (!ret) {
+		mdev_sysfs_remove_own_file(obj);
+		mdev_device_destroy(obj);
+	}
+
+	up_read(&parent->unreg_sem);
+	mdev_parent_put(parent);
+	return ret;
+}
+
+/**
+ * mdev_devices_remove_all - remove all devices of a parent that leaves
+ * @parent: the parent; no device is being created or removed
+ *
+ * All holders are asked at once, then waited for one by one.
+ *
+ * Context: process context, sleeps; unreg_sem held for write.
+ */
+void mdev_devices_remove_all(struct mdev_parent_obj *parent)
+{
+	struct mdev_device_obj *obj, *tmp;
+	unsigned int count;
+
+	lockdep_assert_held_write(&parent->unreg_sem);
+
+	list_for_each_entry(obj, &parent->devices, mdev.next) {
+		spin_lock(&obj->lock);
+		mdev_device_set_removing(obj);
+		spin_unlock(&obj->lock);
+		if (!mdev_device_closed(obj))
+			mdev_device_ask(obj, 0);
+	}
+
+	list_for_each_entry_safe(obj, tmp, &parent->devices, mdev.next) {
+		for (count = 1; !mdev_device_closed(obj); count++) {
+			if (wait_event_timeout(parent->wait,
+					       mdev_device_closed(obj),
+					       MDEV_ASK_INTERVAL))
+				break;
+			mdev_device_ask(obj, count);
+		}
+		mdev_device_retire(obj, true);
+		mdev_device_destroy(obj);
+	}
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The mdev bus: match, probe, remove, uevents, driver registration.
+ */
+#include <linux/iommu.h>	/* for nothing but the symbols' checksums */
+#include <linux/kmod.h>
+#include <linux/mdev.h>
+
+#include "mdev_private.h"
+
+/*
+ * The driver that serves the classic door. Held for read while a device is
+ * attached to it, so that it cannot go in the middle.
+ */
+static DECLARE_RWSEM(mdev_bridge_sem);
+static struct mdev_driver *mdev_bridge;
+
+static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
+{
+	return container_of((struct device_driver *)drv, struct mdev_driver,
+			    driver);
+}
+
+/*
+ * A modern device belongs to its parent's driver, a classic one to the bridge.
+ * Devices that are not complete are attached by whoever creates them.
+ */
+static int mdev_match(struct device *dev, const struct device_driver *drv)
+{
+	struct mdev_device_obj *obj = dev_to_device_obj(dev);
+	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_driver *wanted;
+
+	if (READ_ONCE(obj->state) != MDEV_LIVE)
+		return 0;
+
+	wanted = parent->ops ? READ_ONCE(mdev_bridge) : parent->driver;
+	return wanted == to_mdev_driver(drv);
+}
+
+static int mdev_probe(struct device *dev)
+{
+	struct mdev_driver *drv = to_mdev_driver(dev->driver);
+
+	/* pairs with the claim that precedes every unbind for removal */
+	if (!mdev_device_may_bind(dev_to_device_obj(dev)))
+		return -ENODEV;
+	return drv->probe ? drv->probe(to_mdev_device(dev)) : 0;
+}
+
+static void mdev_remove(struct device *dev)
+{
+	struct mdev_driver *drv = to_mdev_driver(dev->driver);
+
+	if (drv->remove)
+		drv->remove(to_mdev_device(dev));
+}
+
+static int mdev_uevent(const struct device *dev, struct kobj_uevent_env *env)
+{
+	if (!dev_to_device_obj(dev)->type->parent->ops)
+		return 0;
+	return add_uevent_var(env, "MODALIAS=" MDEV_CLASSIC_MODALIAS);
+}
+
+/* const where the driver core lets a bus be const, that is, not on 6.1 */
+static typeof(*((struct device *)NULL)->bus) mdev_bus = {
+	.name		= "mdev",
+	.match		= mdev_match,
+	.uevent		= mdev_uevent,
+	.probe		= mdev_probe,
+	.remove		= mdev_remove,
+};
+
+int mdev_bus_init(void)
+{
+	return bus_register(&mdev_bus);
+}
+
+void mdev_bus_exit(void)
+{
+	bus_unregister(&mdev_bus);
+}
+
+/* Make @dev one of ours; it is added to the bus by device_add(). */
+void mdev_bus_adopt(struct device *dev)
+{
+	dev->bus = &mdev_bus;
+	dev->groups = mdev_device_groups;
+}
+
+bool mdev_bus_owns(struct device *dev)
+{
+	return dev->bus == &mdev_bus;
+}
+
+/* Ask user space for the bridge; it may not be there, and may fail. */
+void mdev_load_bridge(void)
+{
+	if (!READ_ONCE(mdev_bridge))
+		request_module(MDEV_CLASSIC_MODALIAS);
+}
+
+static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
+{
+	/* the vendor did not register its driver */
+	if (!drv->driver.p)
+		return -ENODEV;
+	return device_driver_attach(&drv->driver, dev);
+}
+
+/**
+ * mdev_bus_attach - bind a complete device to its driver and make it LIVE
+ * @obj: the device, RESERVED and on the bus
+ *
+ * A classic device without a bridge stays unbound and is LIVE, too.
+ *
+ * Context: parent's unreg_sem held.
+ * Return: 0 or what the driver's probe returned; then the state is unchanged.
+ */
+int mdev_bus_attach(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+	struct device *dev = &obj->mdev.dev;
+	int ret = 0;
+
+	lockdep_assert_held(&parent->unreg_sem);
+
+	if (parent->driver) {
+		ret = mdev_attach_driver(parent->driver, dev);
+		if (!ret)
+			mdev_device_set_live(obj);
+		return ret;
+	}
+
+	/*
+	 * LIVE is set before the lock goes: a bridge registered before this is
+	 * the one we attach, one registered after it matches the device.
+	 */
+	down_read(&mdev_bridge_sem);
+	if (mdev_bridge)
+		ret = mdev_attach_driver(mdev_bridge, dev);
+	else
+		dev_notice(dev, "vfio_mdev is not loaded, no VFIO device yet\n");
+	if (!ret)
+		mdev_device_set_live(obj);
+	up_read(&mdev_bridge_sem);
+	return ret;
+}
+
+/**
+ * mdev_register_driver - register a driver for the modern door
+ * @drv: the driver; must stay until mdev_unregister_driver() returns
+ *
+ * It is bound to the devices of parents that were registered with it and to no
+ * others. Undo with mdev_unregister_driver().
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EINVAL without @device_api; or what driver_register() returns,
+ * e.g. -EBUSY if there is a driver of that name.
+ */
+int mdev_register_driver(struct mdev_driver *drv)
+{
+	if (!drv || !drv->device_api)
+		return -EINVAL;
+
+	drv->driver.bus = &mdev_bus;
+	return driver_register(&drv->driver);
+}
+EXPORT_SYMBOL(mdev_register_driver);
+
+/**
+ * mdev_unregister_driver - take back mdev_register_driver()
+ * @drv: the driver
+ *
+ * Unbinds it from all devices. Unregister the parents first: their devices
+ * would stay without a driver, and new ones could not be created.
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_unregister_driver(struct mdev_driver *drv)
+{
+	driver_unregister(&drv->driver);
+}
+EXPORT_SYMBOL(mdev_unregister_driver);
+
+/**
+ * mdev_register_bridge - register the driver that serves the classic door
+ * @drv: the driver
+ *
+ * It is bound to all classic devices there are and will be.
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EBUSY if there is a bridge; or what driver_register() returns.
+ */
+int mdev_register_bridge(struct mdev_driver *drv)
+{
+	int ret = -EBUSY;
+
+	down_write(&mdev_bridge_sem);
+	if (mdev_bridge)
+		goto out;
+
+	/* before driver_register(), which matches the devices there are */
+	WRITE_ONCE(mdev_bridge, drv);
+	drv->driver.bus = &mdev_bus;
+	ret = driver_register(&drv->driver);
+	if (ret)
+		WRITE_ONCE(mdev_bridge, NULL);
+out:
+	up_write(&mdev_bridge_sem);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mdev_register_bridge);
+
+/**
+ * mdev_unregister_bridge - take back mdev_register_bridge()
+ * @drv: the driver
+ *
+ * The devices stay, without a driver.
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_unregister_bridge(struct mdev_driver *drv)
+{
+	down_write(&mdev_bridge_sem);
+	WRITE_ONCE(mdev_bridge, NULL);
+	driver_unregister(&drv->driver);
+	up_write(&mdev_bridge_sem);
+}
+EXPORT_SYMBOL_GPL(mdev_unregister_bridge);
+
+/**
+ * mdev_classic_ops - the vendor's callbacks of a classic device
+ * @mdev: the device
+ *
+ * Context: the device is bound, or its parent's registration is held.
+ * Return: the ops, or NULL for a device of the modern door.
+ */
+const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev)
+{
+	return to_device_obj(mdev)->type->parent->ops;
+}
+EXPORT_SYMBOL_GPL(mdev_classic_ops);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The map of mdev: its objects, who owns them, which lock protects what.
+ *
+ * Objects. Every public structure has a core-owned twin, named _obj:
+ *
+ *	struct mdev_parent_obj	one per registered parent device
+ *	struct mdev_type_obj	one per type, holds its parent_obj
+ *	struct mdev_device_obj	one per mediated device, holds its type_obj;
+ *				the vendor sees its first member, mdev_device
+ *
+ * References point upwards only, so memory goes in the order device, type,
+ * parent, however late the last user of a kobject lets go. A release function
+ * touches nothing but the object itself and the one above it: when an
+ * unregister call has returned, vendor memory (the ops, the types, the driver,
+ * the parent device) is not reached from here any more. That is why the
+ * reference on the parent device is dropped by the unregister call and not by
+ * the last release.
+ *
+ * A parent is in one of three states, see enum mdev_parent_state. It is found
+ * by its device from the moment the registration begins until the
+ * unregistration is through, so that neither can run twice.
+ *
+ * A device is in one of three states, see enum mdev_device_state:
+ *
+ *	RESERVED -> LIVE <-> REMOVING -> gone
+ *
+ * RESERVED holds the UUID and the quota and does the fallible work. Exactly one
+ * caller wins LIVE -> REMOVING, and only while nobody has the device open or
+ * can open it any more. A refusal by the vendor, or a signal while the holder
+ * is being asked to close, leads back to LIVE with nothing lost.
+ *
+ * Locks, outermost first:
+ *
+ *	mdev_parents_lock	mutex: the list of parents and their states
+ *	parent->unreg_sem	held for write while the parent is set up and torn
+ *				down, for read while a device is created or
+ *				removed. Readers only ever try: they come from
+ *				sysfs files that the writer waits for.
+ *	mdev_bridge_sem		which driver serves the classic door
+ *	device_lock(mdev)	the driver core's: probe against unbind
+ *	parent->devices_lock	spinlock: the list of the parent's devices
+ *	device->lock		spinlock: state, open count and holder
+ *	the UUID table's own	per bucket, inside rhashtable
+ *
+ * Vendor callbacks run under unreg_sem held for read (create, remove, probe) or
+ * for write (remove, request when the parent goes), never under a lock further
+ * down but the driver core's. The file operations of an open device take none
+ * of these locks: the open count keeps everything they need in place.
+ */
+#ifndef MDEV_PRIVATE_H
+#define MDEV_PRIVATE_H
+
+#include <linux/kobject.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mdev.h>
+#include <linux/rhashtable-types.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+/* what udev and request_module() load the bridge by */
+#define MDEV_CLASSIC_MODALIAS	"mdev:vfio"
+
+/**
+ * enum mdev_parent_state - how far a parent is, under mdev_parents_lock
+ * @MDEV_PARENT_SETUP: being registered; creates fail with -ENODEV
+ * @MDEV_PARENT_READY: devices come and go
+ * @MDEV_PARENT_LEAVING: being unregistered; no way back
+ */
+enum mdev_parent_state {
+	MDEV_PARENT_SETUP,
+	MDEV_PARENT_READY,
+	MDEV_PARENT_LEAVING,
+};
+
+/**
+ * struct mdev_parent_obj - a registered parent device
+ * @ref: the registration holds one, every type one
+ * @next: in the list of parents, under mdev_parents_lock
+ * @state: written under mdev_parents_lock; LEAVING is also read without
+ * @dev: the parent device, referenced until unregistered
+ * @ops: classic door: the vendor's ops; NULL otherwise
+ * @parent: modern door: the vendor's handle; NULL otherwise
+ * @driver: modern door: the vendor's driver; NULL otherwise
+ * @unreg_sem: see "Locks" above
+ * @available: modern door without get_available: instances left
+ * @class_link: there is a link in /sys/class/mdev_bus
+ * @types_kobj: the directory mdev_supported_types
+ * @types: all types, fixed while unreg_sem can be had for read
+ * @devices_lock: protects @devices
+ * @devices: all devices of this parent, by mdev_device.next
+ * @wait: for devices to be closed, and for the end of READY
+ */
+struct mdev_parent_obj {
+	struct kref ref;
+	struct list_head next;
+	enum mdev_parent_state state;
+	struct device *dev;
+	const struct mdev_parent_ops *ops;
+	struct mdev_parent *parent;
+	struct mdev_driver *driver;
+	struct rw_semaphore unreg_sem;
+	atomic_t available;
+	bool class_link;
+	struct kobject *types_kobj;
+	struct list_head types;
+	spinlock_t devices_lock;	/* protects devices */
+	struct list_head devices;
+	wait_queue_head_t wait;
+};
+
+/**
+ * struct mdev_type_obj - a type below mdev_supported_types
+ * @kobj: the type's directory, and its reference count
+ * @next: in parent->types
+ * @parent: holds a reference
+ * @type: modern door: the vendor's type; NULL otherwise
+ * @group: classic door: the vendor's attributes; NULL otherwise
+ * @devices_kobj: the directory of links to the type's devices
+ */
+struct mdev_type_obj {
+	struct kobject kobj;
+	struct list_head next;
+	struct mdev_parent_obj *parent;
+	struct mdev_type *type;
+	const struct attribute_group *group;
+	struct kobject *devices_kobj;
+};
+
+/**
+ * enum mdev_device_state - how far a device is, under device->lock
+ * @MDEV_RESERVED: being created: cannot be removed yet
+ * @MDEV_LIVE: complete
+ * @MDEV_REMOVING: somebody removes it: cannot be opened, bound or removed
+ */
+enum mdev_device_state {
+	MDEV_RESERVED,
+	MDEV_LIVE,
+	MDEV_REMOVING,
+};
+
+/**
+ * struct mdev_device_obj - a mediated device
+ * @mdev: what the vendor sees; its kobject is the reference count
+ * @type: holds a reference
+ * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
+ *	clears it when the bridge is unbound
+ * @uuid_node: in the UUID table until the device is gone from sysfs
+ * @rcu: lookups in the UUID table may still look at a device that has left it
+ * @lock: protects the members below
+ * @state: see enum mdev_device_state
+ * @users: 1 while the VFIO device is open, classic door only
+ * @holder_pid: thread group that opened it
+ * @holder_comm: its name at that time
+ */
+struct mdev_device_obj {
+	struct mdev_device mdev;
+	struct mdev_type_obj *type;
+	void *drvdata;
+	struct rhash_head uuid_node;
+	struct rcu_head rcu;
+	spinlock_t lock;		/* protects what follows */
+	enum mdev_device_state state;
+	unsigned int users;
+	pid_t holder_pid;
+	char holder_comm[TASK_COMM_LEN];
+};
+
+/* vendors and the driver core hold the first member, mdev_from_dev() casts */
+static_assert(offsetof(struct mdev_device_obj, mdev) == 0);
+
+static inline struct mdev_device_obj *to_device_obj(struct mdev_device *mdev)
+{
+	return container_of(mdev, struct mdev_device_obj, mdev);
+}
+
+static inline struct mdev_device_obj *dev_to_device_obj(const struct device *dev)
+{
+	return container_of(dev, struct mdev_device_obj, mdev.dev);
+}
+
+static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
+{
+	return container_of(kobj, struct mdev_type_obj, kobj);
+}
+
+/* mdev_core.c: parents, and what keeps the module's text in place */
+void mdev_parent_put(struct mdev_parent_obj *parent);
+void mdev_object_born(void);
+void mdev_object_gone(void);
+
+/* mdev_device.c: one mediated device */
+int mdev_uuid_table_init(void);
+void mdev_uuid_table_destroy(void);
+int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid);
+int mdev_device_remove(struct mdev_device_obj *obj);
+void mdev_devices_remove_all(struct mdev_parent_obj *parent);
+bool mdev_device_may_bind(struct mdev_device_obj *obj);
+void mdev_device_set_live(struct mdev_device_obj *obj);
+
+/* mdev_sysfs.c: everything an administrator sees */
+int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
+void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent);
+int mdev_sysfs_add_device(struct mdev_device_obj *obj);
+void mdev_sysfs_remove_device(struct mdev_device_obj *obj);
+int mdev_sysfs_add_vendor_files(struct mdev_device_obj *obj);
+void mdev_sysfs_remove_vendor_files(struct mdev_device_obj *obj);
+void mdev_sysfs_remove_own_file(struct mdev_device_obj *obj);
+extern const struct attribute_group *mdev_device_groups[];
+
+/* mdev_driver.c: the bus */
+int mdev_bus_init(void);
+void mdev_bus_exit(void);
+void mdev_bus_adopt(struct device *dev);
+bool mdev_bus_owns(struct device *dev);
+int mdev_bus_attach(struct mdev_device_obj *obj);
+void mdev_load_bridge(void);
+
+/* for the bridge, vfio_mdev.ko; exported */
+int mdev_register_bridge(struct mdev_driver *drv);
+void mdev_unregister_bridge(struct mdev_driver *drv);
+const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
+int mdev_open(struct mdev_device *mdev);
+void mdev_close(struct mdev_device *mdev);
+bool mdev_is_open(struct mdev_device *mdev);
+int mdev_vendor_errno(struct device *dev, const char *op, int ret);
+
+#endif /* MDEV_PRIVATE_H */

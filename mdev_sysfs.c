@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an administrator sees: types, the create and remove files, links.
+ */
+#include <linux/mdev.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "mdev_private.h"
+
+/*
+ * All files of a type are struct mdev_type_attribute: the classic vendor's and
+ * the core's own.
+ */
+
+static ssize_t mdev_type_show(struct kobject *kobj, struct attribute *attr,
+			      char *buf)
+{
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+
+	if (!file->show)
+		return -EIO;
+	return file->show(kobj, to_type_obj(kobj)->parent->dev, buf);
+}
+
+static ssize_t mdev_type_store(struct kobject *kobj, struct attribute *attr,
+			       const char *buf, size_t count)
+{
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+
+	if (!file->store)
+		return -EIO;
+	return file->store(kobj, to_type_obj(kobj)->parent->dev, buf, count);
+}
+
+static const struct sysfs_ops mdev_type_sysfs_ops = {
+	.show	= mdev_type_show,
+	.store	= mdev_type_store,
+};
+
+static ssize_t create_store(struct kobject *kobj, struct device *dev,
+			    const char *buf, size_t count)
+{
+	size_t len = count;
+	guid_t uuid;
+	int ret;
+
+	/* a UUID, and at most the newline that echo adds */
+	if (len == UUID_STRING_LEN + 1 && buf[UUID_STRING_LEN] == '\n')
+		len--;
+	if (len != UUID_STRING_LEN || guid_parse(buf, &uuid))
+		return -EINVAL;
+
+	ret = mdev_device_create(to_type_obj(kobj), &uuid);
+	return ret ?: count;
+}
+
+static MDEV_TYPE_ATTR_WO(create);
+
+/* The files below are for modern vendors; classic ones bring their own. */
+
+static ssize_t name_show(struct kobject *kobj, struct device *dev, char *buf)
+{
+	struct mdev_type *type = to_type_obj(kobj)->type;
+
+	return sysfs_emit(buf, "%s\n", type->pretty_name ?: type->sysfs_name);
+}
+
+static MDEV_TYPE_ATTR_RO(name);
+
+static ssize_t device_api_show(struct kobject *kobj, struct device *dev,
+			       char *buf)
+{
+	struct mdev_driver *drv = to_type_obj(kobj)->parent->driver;
+
+	return sysfs_emit(buf, "%s\n", drv->device_api);
+}
+
+static MDEV_TYPE_ATTR_RO(device_api);
+
+static ssize_t available_instances_show(struct kobject *kobj,
+					struct device *dev, char *buf)
+{
+	struct mdev_type_obj *type = to_type_obj(kobj);
+	struct mdev_driver *drv = type->parent->driver;
+	unsigned int available;
+
+	if (drv->get_available)
+		available = drv->get_available(type->type);
+	else
+		available = atomic_read(&type->parent->available);
+	return sysfs_emit(buf, "%u\n", available);
+}
+
+static MDEV_TYPE_ATTR_RO(available_instances);
+
+static ssize_t description_show(struct kobject *kobj, struct device *dev,
+				char *buf)
+{
+	struct mdev_type_obj *type = to_type_obj(kobj);
+
+	return type->parent->driver->show_description(type->type, buf);
+}
+
+static MDEV_TYPE_ATTR_RO(description);
+
+static struct attribute *mdev_type_modern_attrs[] = {
+	&mdev_type_attr_name.attr,
+	&mdev_type_attr_device_api.attr,
+	&mdev_type_attr_available_instances.attr,
+	&mdev_type_attr_description.attr,
+	NULL
+};
+
+static umode_t mdev_type_modern_is_visible(struct kobject *kobj,
+					   struct attribute *attr, int n)
+{
+	if (attr == &mdev_type_attr_description.attr &&
+	    !to_type_obj(kobj)->parent->driver->show_description)
+		return 0;
+	return attr->mode;
+}
+
+static const struct attribute_group mdev_type_modern_group = {
+	.attrs		= mdev_type_modern_attrs,
+	.is_visible	= mdev_type_modern_is_visible,
+};
+
+/* Runs at any time after removal: touches core memory only. */
+static void mdev_type_release(struct kobject *kobj)
+{
+	struct mdev_type_obj *type = to_type_obj(kobj);
+
+	/* taken in mdev_type_add() */
+	mdev_parent_put(type->parent);
+	kfree(type);
+	mdev_object_gone();
+}
+
+static const struct kobj_type mdev_type_ktype = {
+	.sysfs_ops	= &mdev_type_sysfs_ops,
+	.release	= mdev_type_release,
+};
+
+static int mdev_type_add_files(struct mdev_type_obj *type)
+{
+	/* in the type's own directory, not in one named after the group */
+	struct attribute_group files = {};
+
+	if (!type->group)
+		return sysfs_create_group(&type->kobj, &mdev_type_modern_group);
+
+	files = *type->group;
+	files.name = NULL;
+	return sysfs_create_group(&type->kobj, &files);
+}
+
+/* The vendor's name for its type number @i; NULL after the last. */
+static const char *mdev_type_name(struct mdev_parent_obj *parent, unsigned int i)
+{
+	struct attribute_group *group;
+
+	if (parent->ops) {
+		group = parent->ops->supported_type_groups[i];
+		return group ? group->name ?: "" : NULL;
+	}
+	if (i >= parent->parent->nr_types)
+		return NULL;
+	return parent->parent->types[i]->sysfs_name ?: "";
+}
+
+static int mdev_type_check_name(struct mdev_parent_obj *parent, unsigned int n)
+{
+	const char *name = mdev_type_name(parent, n);
+	unsigned int i;
+
+	if (!*name)
+		return -EINVAL;
+	for (i = 0; i < n; i++)
+		if (!strcmp(mdev_type_name(parent, i), name))
+			return -EEXIST;
+	return 0;
+}
+
+/* Add the vendor's type number @n. */
+static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
+{
+	struct mdev_type_obj *type;
+	int ret;
+
+	ret = mdev_type_check_name(parent, n);
+	if (ret)
+		return ret;
+
+	type = kzalloc(sizeof(*type), GFP_KERNEL);
+	if (!type)
+		return -ENOMEM;
+
+	mdev_object_born();
+	type->parent = parent;
+	/* dropped in mdev_type_release() */
+	kref_get(&parent->ref);
+	if (parent->ops) {
+		type->group = parent->ops->supported_type_groups[n];
+	} else {
+		type->type = parent->parent->types[n];
+		type->type->parent = parent->parent;
+	}
+
+	ret = kobject_init_and_add(&type->kobj, &mdev_type_ktype,
+				   parent->types_kobj, "%s-%s",
+				   dev_driver_string(parent->dev),
+				   mdev_type_name(parent, n));
+	if (ret)
+		goto err_put;
+
+	type->devices_kobj = kobject_create_and_add("devices", &type->kobj);
+	if (!type->devices_kobj) {
+		ret = -ENOMEM;
+		goto err_del;
+	}
+	ret = mdev_type_add_files(type);
+	if (ret)
+		goto err_devices;
+	/* last, when all that a new device needs is there */
+	ret = sysfs_create_file(&type->kobj, &mdev_type_attr_create.attr);
+	if (ret)
+		goto err_devices;
+
+	list_add_tail(&type->next, &parent->types);
+	return 0;
+
+err_devices:
+	kobject_put(type->devices_kobj);
+err_del:
+	/* takes the files along */
+	kobject_del(&type->kobj);
+err_put:
+	kobject_put(&type->kobj);
+	return ret;
+}
+
+/* Waits for whoever is in one of the type's files. */
+static void mdev_types_remove(struct mdev_parent_obj *parent)
+{
+	struct mdev_type_obj *type, *tmp;
+
+	list_for_each_entry_safe_reverse(type, tmp, &parent->types, next) {
+		list_del(&type->next);
+		kobject_put(type->devices_kobj);
+		kobject_del(&type->kobj);
+		kobject_put(&type->kobj);
+	}
+}
+
+static int mdev_types_add(struct mdev_parent_obj *parent)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; mdev_type_name(parent, i); i++) {
+		ret = mdev_type_add(parent, i);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static const struct attribute_group **
+mdev_parent_groups(struct mdev_parent_obj *parent)
+{
+	return parent->ops ? parent->ops->dev_attr_groups : NULL;
+}
+
+int mdev_sysfs_add_parent(struct mdev_parent_obj *parent)
+{
+	struct kobject *kobj = &parent->dev->kobj;
+	int ret;
+
+	lockdep_assert_held_write(&parent->unreg_sem);
+
+	parent->types_kobj = kobject_create_and_add("mdev_supported_types", kobj);
+	if (!parent->types_kobj)
+		return -ENOMEM;
+
+	ret = sysfs_create_groups(kobj, mdev_parent_groups(parent));
+	if (ret)
+		goto err_types_kobj;
+	ret = mdev_types_add(parent);
+	if (ret)
+		goto err_types;
+	return 0;
+
+err_types:
+	mdev_types_remove(parent);
+	sysfs_remove_groups(kobj, mdev_parent_groups(parent));
+err_types_kobj:
+	kobject_put(parent->types_kobj);
+	return ret;
+}
+
+void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent)
+{
+	lockdep_assert_held_write(&parent->unreg_sem);
+
+	mdev_types_remove(parent);
+	sysfs_remove_groups(&parent->dev->kobj, mdev_parent_groups(parent));
+	kobject_put(parent->types_kobj);
+}
+
+static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t count)
+{
+	unsigned long val;
+	int ret;
+
+	ret = kstrtoul(buf, 0, &val);
+	if (ret)
+		return -EINVAL;
+	if (!val)
+		return count;
+
+	ret = mdev_device_remove(dev_to_device_obj(dev));
+	return ret ?: count;
+}
+
+static DEVICE_ATTR_WO(remove);
+
+static struct attribute *mdev_device_attrs[] = {
+	&dev_attr_remove.attr,
+	NULL
+};
+
+static const struct attribute_group mdev_device_group = {
+	.attrs = mdev_device_attrs,
+};
+
+const struct attribute_group *mdev_device_groups[] = {
+	&mdev_device_group,
+	NULL
+};
+
+/*
+ * The caller is in the "remove" file, which device_del() would wait for. Only
+ * for the one who has won the removal: the file does not come back.
+ */
+void mdev_sysfs_remove_own_file(struct mdev_device_obj *obj)
+{
+	device_remove_file_self(&obj->mdev.dev, &dev_attr_remove);
+}
+
+int mdev_sysfs_add_device(struct mdev_device_obj *obj)
+{
+	struct device *dev = &obj->mdev.dev;
+	struct mdev_type_obj *type = obj->type;
+	int ret;
+
+	ret = sysfs_create_link(type->devices_kobj, &dev->kobj, dev_name(dev));
+	if (ret)
+		return ret;
+	ret = sysfs_create_link(&dev->kobj, &type->kobj, "mdev_type");
+	if (ret)
+		sysfs_remove_link(type->devices_kobj, dev_name(dev));
+	return ret;
+}
+
+void mdev_sysfs_remove_device(struct mdev_device_obj *obj)
+{
+	struct device *dev = &obj->mdev.dev;
+
+	sysfs_remove_link(&dev->kobj, "mdev_type");
+	sysfs_remove_link(obj->type->devices_kobj, dev_name(dev));
+}
+
+static const struct attribute_group **
+mdev_vendor_groups(struct mdev_device_obj *obj)
+{
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+
+	return ops ? ops->mdev_attr_groups : NULL;
+}
+
+int mdev_sysfs_add_vendor_files(struct mdev_device_obj *obj)
+{
+	return sysfs_create_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+}
+
+void mdev_sysfs_remove_vendor_files(struct mdev_device_obj *obj)
+{
+	sysfs_remove_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+}
