@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What older kernels lack that the samples use, apart from mdev itself.
+ * Included before each sample.
+ */
+#ifndef MDEV_COMPAT_SAMPLES_H
+#define MDEV_COMPAT_SAMPLES_H
+
+#include <linux/eventfd.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define eventfd_signal(ctx) eventfd_signal(ctx, 1)
+#endif
+
+#endif /* MDEV_COMPAT_SAMPLES_H */

@@ -1,0 +1,900 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mtty: a vendor driver of the classic door that needs no hardware.
+ *
+ * Each mediated device is a PCI serial card with one or two 16550A ports. A
+ * plug sits on every connector: what a port sends it receives, RTS drives CTS,
+ * and DTR drives DSR and DCD.
+ *
+ * How to read this as the author of a vendor driver: begin at the end, with
+ * mtty_init(), which registers the parents; then the callbacks in mtty_ops, in
+ * the order of a device's life; then "Interrupts", which every VFIO PCI device
+ * has in this way or another. "The ports" and "The configuration space" stand
+ * for your hardware, skip them at first.
+ *
+ * The IDs are those of WCH's CH352. Linux's 8250_pci knows the chip, counts its
+ * I/O BARs of 8 bytes and takes each for a port, so the single port card is the
+ * same card without BAR 1.
+ */
+#include <linux/eventfd.h>
+#include <linux/log2.h>
+#include <linux/mdev.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci_regs.h>
+#include <linux/serial_reg.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+
+#define MTTY_VENDOR_ID		0x4348
+#define MTTY_DEVICE_ID		0x3253
+#define MTTY_CLASS		0x070002 /* serial, compatible with a 16550 */
+
+#define MTTY_CONFIG_SIZE	256
+#define MTTY_BAR_SIZE		8
+#define MTTY_MSI_CAP		0x40
+#define MTTY_OFFSET_SHIFT	40	/* of the region in the fd's offset */
+
+#define MTTY_MAX_PORTS		2	/* of one card */
+#define MTTY_FIFO_SIZE		16
+#define MTTY_IIR_FIFO		0xc0	/* both FIFOs are enabled */
+#define MTTY_BAUD_BASE		115200	/* at divisor 1 */
+
+static int max_ports = 24;
+module_param(max_ports, int, 0444);
+MODULE_PARM_DESC(max_ports, "Serial ports each parent has to give (24)");
+
+static unsigned int parents = 1;
+module_param(parents, uint, 0444);
+MODULE_PARM_DESC(parents, "Number of parent devices (1)");
+
+static bool unplug;
+module_param(unplug, bool, 0444);
+MODULE_PARM_DESC(unplug, "Devices can be unplugged while in use (no)");
+
+/* A parent device. */
+struct mtty_parent {
+	struct device *dev;
+	struct mutex lock;	/* protects ports_left */
+	int ports_left;		/* ports in no mediated device yet */
+};
+
+static struct mtty_parent mtty_parents[16];
+
+/* A 16550A: all that a reset clears. */
+struct mtty_uart {
+	u8 reg[8];	/* FCR, not IIR; only the error bits of LSR */
+	u8 divisor[2];
+	bool thri;	/* the transmitter ran empty and nobody was told yet */
+	bool timeout;	/* bytes below the trigger level waited long enough */
+	u8 fifo[MTTY_FIFO_SIZE];
+	unsigned int head;	/* the oldest byte */
+	unsigned int count;	/* at most 1 while the FIFO is disabled */
+};
+
+/* A serial port: the chip and where it is. */
+struct mtty_port {
+	struct mtty *mtty;
+	struct timer_list timer;	/* runs while bytes wait in the FIFO */
+	struct mtty_uart uart;
+};
+
+/* A card: one mediated device. */
+struct mtty {
+	struct mtty_parent *parent;	/* where the ports came from */
+	int nr_ports;
+	/*
+	 * Protects everything below. A spinlock, as timers take it. Signalling
+	 * an eventfd under it is fine, touching user memory is not.
+	 */
+	spinlock_t lock;
+	struct mtty_port ports[MTTY_MAX_PORTS];	/* one BAR each */
+	u8 config[MTTY_CONFIG_SIZE];
+	bool pending;	/* at least one port wants an interrupt */
+	bool masked;	/* INTx is, by the user or because it was signalled */
+	/* by interrupt index; not both INTx and MSI */
+	struct eventfd_ctx *trigger[VFIO_PCI_NUM_IRQS];
+};
+
+/* ---- Interrupts, towards the user ---- */
+
+/* The interrupt with the highest priority, as the IIR shows it. */
+static u8 mtty_uart_iir(const struct mtty_uart *uart)
+{
+	/* while the FIFO is disabled the level is 1 */
+	static const u8 levels[] = { 1, 4, 8, 14 };
+	u8 level = levels[UART_FCR_R_TRIG_BITS(uart->reg[UART_FCR])];
+	u8 ier = uart->reg[UART_IER];
+
+	if (ier & UART_IER_RLSI && uart->reg[UART_LSR])
+		return UART_IIR_RLSI;
+	if (ier & UART_IER_RDI && uart->count >= level)
+		return UART_IIR_RDI;
+	if (ier & UART_IER_RDI && uart->timeout)
+		return UART_IIR_RX_TIMEOUT;
+	if (ier & UART_IER_THRI && uart->thri)
+		return UART_IIR_THRI;
+	if (ier & UART_IER_MSI && uart->reg[UART_MSR] & UART_MSR_ANY_DELTA)
+		return UART_IIR_MSI;
+	return UART_IIR_NO_INT;
+}
+
+/* To be called after everything that may change what the ports want. */
+static void mtty_update_irq(struct mtty *mtty)
+{
+	struct eventfd_ctx *intx = mtty->trigger[VFIO_PCI_INTX_IRQ_INDEX];
+	struct eventfd_ctx *msi = mtty->trigger[VFIO_PCI_MSI_IRQ_INDEX];
+	bool was_pending = mtty->pending;
+	unsigned int i;
+
+	lockdep_assert_held(&mtty->lock);
+	/* OUT2 is not looked at: it gates interrupts on ISA cards only */
+	mtty->pending = false;
+	for (i = 0; i < mtty->nr_ports; i++)
+		if (mtty_uart_iir(&mtty->ports[i].uart) != UART_IIR_NO_INT)
+			mtty->pending = true;
+
+	if (!mtty->pending)
+		return;
+
+	/* VFIO wants INTx, a level, turned into an edge and a mask */
+	if (intx && !mtty->masked &&
+	    !(mtty->config[PCI_COMMAND + 1] & (PCI_COMMAND_INTX_DISABLE >> 8))) {
+		mtty->masked = true;
+		eventfd_signal(intx);
+	}
+	/* MSI is on if it has a trigger, whatever the capability says */
+	if (msi && !was_pending)
+		eventfd_signal(msi);
+}
+
+static bool mtty_has_irq(unsigned int index)
+{
+	return index == VFIO_PCI_INTX_IRQ_INDEX ||
+	       index == VFIO_PCI_MSI_IRQ_INDEX ||
+	       (index == VFIO_PCI_REQ_IRQ_INDEX && unplug);
+}
+
+/* What to signal from now on: the eventfd @fd, or nothing if it is -1. */
+static int mtty_set_trigger(struct mtty *mtty, unsigned int index, int fd)
+{
+	unsigned int other = index == VFIO_PCI_INTX_IRQ_INDEX ?
+			     VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX;
+	struct eventfd_ctx *ctx = NULL;
+	int ret = 0;
+
+	if (fd != -1) {
+		ctx = eventfd_ctx_fdget(fd);
+		if (IS_ERR(ctx))
+			return PTR_ERR(ctx);
+	}
+
+	spin_lock_bh(&mtty->lock);
+	if (ctx && index != VFIO_PCI_REQ_IRQ_INDEX && mtty->trigger[other]) {
+		ret = -EINVAL;
+	} else {
+		swap(ctx, mtty->trigger[index]);
+		if (!mtty->trigger[VFIO_PCI_INTX_IRQ_INDEX])
+			mtty->masked = false;
+		mtty_update_irq(mtty);
+	}
+	spin_unlock_bh(&mtty->lock);
+
+	/* the old one, or the new one that was refused */
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return ret;
+}
+
+/* Mask or unmask INTx, or let the user test its side of an interrupt. */
+static int mtty_poke_irq(struct mtty *mtty, unsigned int index, u32 action)
+{
+	int ret = 0;
+
+	spin_lock_bh(&mtty->lock);
+	if (!mtty->trigger[index]) {
+		ret = -EINVAL;
+	} else if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
+		eventfd_signal(mtty->trigger[index]);
+	} else {
+		mtty->masked = action == VFIO_IRQ_SET_ACTION_MASK;
+		/* signals again if a port still wants it */
+		mtty_update_irq(mtty);
+	}
+	spin_unlock_bh(&mtty->lock);
+	return ret;
+}
+
+/*
+ * Refuse what no interrupt of ours can do, and return the size of the data that
+ * follows the header. Each index has one interrupt, which simplifies things.
+ */
+static int mtty_check_irq_set(const struct vfio_irq_set *set)
+{
+	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+	u32 type = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+
+	if (set->flags != (action | type) || !is_power_of_2(action))
+		return -EINVAL;
+	if (!mtty_has_irq(set->index) || set->start || set->count > 1)
+		return -EINVAL;
+	/* nothing of nothing means: switch the whole index off */
+	if (!set->count && (action != VFIO_IRQ_SET_ACTION_TRIGGER ||
+			    type != VFIO_IRQ_SET_DATA_NONE))
+		return -EINVAL;
+	/* unmasking by eventfd is optional, users fall back */
+	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
+	    (set->index != VFIO_PCI_INTX_IRQ_INDEX ||
+	     type == VFIO_IRQ_SET_DATA_EVENTFD))
+		return -ENOTTY;
+
+	if (type == VFIO_IRQ_SET_DATA_BOOL)
+		return sizeof(u8);
+	if (type == VFIO_IRQ_SET_DATA_EVENTFD)
+		return sizeof(s32);
+	return type == VFIO_IRQ_SET_DATA_NONE ? 0 : -EINVAL;
+}
+
+static long mtty_set_irqs(struct mtty *mtty, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_set, count);
+	struct vfio_irq_set set;
+	s32 fd = -1;
+	u8 on = 1;
+	int size;
+
+	if (copy_from_user(&set, arg, minsz))
+		return -EFAULT;
+	if (set.argsz < minsz)
+		return -EINVAL;
+	size = mtty_check_irq_set(&set);
+	if (size < 0)
+		return size;
+	if (set.argsz - minsz < size)
+		return -EINVAL;
+	if (set.flags & VFIO_IRQ_SET_DATA_BOOL &&
+	    copy_from_user(&on, arg + minsz, sizeof(on)))
+		return -EFAULT;
+	if (set.flags & VFIO_IRQ_SET_DATA_EVENTFD &&
+	    copy_from_user(&fd, arg + minsz, sizeof(fd)))
+		return -EFAULT;
+
+	if (!set.count || set.flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		return mtty_set_trigger(mtty, set.index, fd);
+	return !on ? 0 : mtty_poke_irq(mtty, set.index, set.flags &
+				       VFIO_IRQ_SET_ACTION_TYPE_MASK);
+}
+
+/* ---- The ports ---- */
+
+static bool mtty_has_fifo(const struct mtty_uart *uart)
+{
+	return uart->reg[UART_FCR] & UART_FCR_ENABLE_FIFO;
+}
+
+/* Silence for four characters, of 10 bits each, and a reader gets what there is. */
+static void mtty_rx_start_timer(struct mtty_port *port)
+{
+	struct mtty_uart *uart = &port->uart;
+	unsigned int divisor = uart->divisor[1] << 8 | uart->divisor[0];
+	unsigned int ms;
+
+	if (!uart->count || !mtty_has_fifo(uart))
+		return;
+
+	ms = DIV_ROUND_UP(4 * 10 * divisor * 1000, MTTY_BAUD_BASE);
+	mod_timer(&port->timer, jiffies + msecs_to_jiffies(ms));
+}
+
+static void mtty_rx_timeout(struct timer_list *timer)
+{
+	struct mtty_port *port = container_of(timer, struct mtty_port, timer);
+	struct mtty *mtty = port->mtty;
+
+	spin_lock(&mtty->lock);
+	/* while we waited for the lock it may have been started anew */
+	if (!timer_pending(timer) && port->uart.count) {
+		port->uart.timeout = true;
+		mtty_update_irq(mtty);
+	}
+	spin_unlock(&mtty->lock);
+}
+
+static u8 mtty_rx_pop(struct mtty_port *port)
+{
+	struct mtty_uart *uart = &port->uart;
+	u8 val;
+
+	if (!uart->count)
+		return 0;
+
+	val = uart->fifo[uart->head];
+	uart->head = (uart->head + 1) % MTTY_FIFO_SIZE;
+	uart->count--;
+	uart->timeout = false;
+	mtty_rx_start_timer(port);
+	return val;
+}
+
+static void mtty_rx_push(struct mtty_port *port, u8 val)
+{
+	struct mtty_uart *uart = &port->uart;
+
+	if (uart->count == (mtty_has_fifo(uart) ? MTTY_FIFO_SIZE : 1)) {
+		uart->reg[UART_LSR] |= UART_LSR_OE;
+		/* a full FIFO keeps what it has, a single register does not */
+		if (!mtty_has_fifo(uart))
+			uart->fifo[uart->head] = val;
+		return;
+	}
+
+	uart->fifo[(uart->head + uart->count) % MTTY_FIFO_SIZE] = val;
+	uart->count++;
+	if (!uart->timeout)
+		mtty_rx_start_timer(port);
+}
+
+static void mtty_write_fcr(struct mtty_uart *uart, u8 val)
+{
+	/* the other bits count only together with this one */
+	if (!(val & UART_FCR_ENABLE_FIFO))
+		val = 0;
+	/* switching the FIFOs on or off empties them, too */
+	if (val & UART_FCR_CLEAR_RCVR ||
+	    (val ^ uart->reg[UART_FCR]) & UART_FCR_ENABLE_FIFO) {
+		uart->count = 0;
+		uart->timeout = false;
+	}
+	uart->reg[UART_FCR] = val & (UART_FCR_ENABLE_FIFO |
+				     UART_FCR_TRIGGER_MASK);
+}
+
+/* The modem lines, by the plug on the connector or inside the chip. */
+static void mtty_write_mcr(struct mtty_uart *uart, u8 val)
+{
+	u8 msr = uart->reg[UART_MSR];
+	bool loop = val & UART_MCR_LOOP;
+	u8 lines, changed;
+
+	lines = (val & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+		(val & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+		(val & (loop ? UART_MCR_OUT1 : 0) ? UART_MSR_RI : 0) |
+		(val & (loop ? UART_MCR_OUT2 : UART_MCR_DTR) ? UART_MSR_DCD : 0);
+
+	/* a line's delta is 4 bits below it; that of RI tells only its end */
+	changed = (msr ^ lines) & ~(lines & UART_MSR_RI);
+	uart->reg[UART_MSR] = lines | (msr & UART_MSR_ANY_DELTA) |
+			      (changed & 0xf0) >> 4;
+	uart->reg[UART_MCR] = val & 0x1f;
+}
+
+static u8 mtty_uart_read(struct mtty_port *port, unsigned int reg)
+{
+	struct mtty_uart *uart = &port->uart;
+	u8 val = uart->reg[reg];
+
+	if (uart->reg[UART_LCR] & UART_LCR_DLAB && reg <= UART_DLM)
+		return uart->divisor[reg];
+
+	switch (reg) {
+	case UART_RX:
+		return mtty_rx_pop(port);
+	case UART_IIR:
+		val = mtty_uart_iir(uart);
+		if (val == UART_IIR_THRI)
+			uart->thri = false;
+		return mtty_has_fifo(uart) ? val | MTTY_IIR_FIFO : val;
+	case UART_LSR:
+		uart->reg[UART_LSR] = 0;
+		if (uart->count)
+			val |= UART_LSR_DR;
+		return val | UART_LSR_THRE | UART_LSR_TEMT;
+	case UART_MSR:
+		uart->reg[UART_MSR] &= ~UART_MSR_ANY_DELTA;
+		break;
+	}
+	return val;
+}
+
+static void mtty_uart_write(struct mtty_port *port, unsigned int reg, u8 val)
+{
+	struct mtty_uart *uart = &port->uart;
+
+	if (uart->reg[UART_LCR] & UART_LCR_DLAB && reg <= UART_DLM) {
+		uart->divisor[reg] = val;
+		return;
+	}
+
+	switch (reg) {
+	case UART_TX:
+		/* the line takes no time: the transmitter is empty at once */
+		mtty_rx_push(port, val);
+		uart->thri = true;
+		break;
+	case UART_IER:
+		/* who enables this one is told that the transmitter is empty */
+		if (val & ~uart->reg[UART_IER] & UART_IER_THRI)
+			uart->thri = true;
+		uart->reg[UART_IER] = val & 0xf;
+		break;
+	case UART_FCR:
+		mtty_write_fcr(uart, val);
+		break;
+	case UART_MCR:
+		mtty_write_mcr(uart, val);
+		break;
+	case UART_LCR:
+	case UART_SCR:
+		uart->reg[reg] = val;
+		break;
+	}
+}
+
+/* ---- The configuration space ---- */
+
+static const __le16 mtty_config_reset[MTTY_CONFIG_SIZE / 2] = {
+	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MTTY_VENDOR_ID),
+	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MTTY_DEVICE_ID),
+	/* a VFIO user gets its device enabled, as from vfio-pci */
+	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_IO),
+	[PCI_STATUS / 2]	= cpu_to_le16(PCI_STATUS_CAP_LIST),
+	[PCI_CLASS_REVISION / 2] = cpu_to_le16(MTTY_CLASS << 8 & 0xffff),
+	[PCI_CLASS_DEVICE / 2]	= cpu_to_le16(MTTY_CLASS >> 8),
+	[PCI_BASE_ADDRESS_0 / 2] = cpu_to_le16(PCI_BASE_ADDRESS_SPACE_IO),
+	[PCI_BASE_ADDRESS_1 / 2] = cpu_to_le16(PCI_BASE_ADDRESS_SPACE_IO),
+	[PCI_SUBSYSTEM_VENDOR_ID / 2] = cpu_to_le16(MTTY_VENDOR_ID),
+	[PCI_SUBSYSTEM_ID / 2]	= cpu_to_le16(MTTY_DEVICE_ID),
+	[PCI_CAPABILITY_LIST / 2] = cpu_to_le16(MTTY_MSI_CAP),
+	[PCI_INTERRUPT_LINE / 2] = cpu_to_le16(1 << 8),	/* pin A */
+	[MTTY_MSI_CAP / 2]	= cpu_to_le16(PCI_CAP_ID_MSI),
+	[(MTTY_MSI_CAP + PCI_MSI_FLAGS) / 2] = cpu_to_le16(PCI_MSI_FLAGS_64BIT),
+};
+
+/* Which bits can be written. The size of a BAR is what cannot. */
+static const u8 mtty_config_writable[MTTY_CONFIG_SIZE] = {
+	[PCI_COMMAND] = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+	[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8,
+	[PCI_BASE_ADDRESS_0] = (u8)~(MTTY_BAR_SIZE - 1), 0xff, 0xff, 0xff,
+	[PCI_BASE_ADDRESS_1] = (u8)~(MTTY_BAR_SIZE - 1), 0xff, 0xff, 0xff,
+	[PCI_INTERRUPT_LINE] = 0xff,
+	[MTTY_MSI_CAP + PCI_MSI_FLAGS] = PCI_MSI_FLAGS_ENABLE,
+	[MTTY_MSI_CAP + PCI_MSI_ADDRESS_LO] = 0xfc, 0xff, 0xff, 0xff,
+	[MTTY_MSI_CAP + PCI_MSI_ADDRESS_HI] = 0xff, 0xff, 0xff, 0xff,
+	[MTTY_MSI_CAP + PCI_MSI_DATA_64] = 0xff, 0xff,
+};
+
+static u8 mtty_config_read(struct mtty *mtty, unsigned int where)
+{
+	/* the BAR of a port that is not there */
+	if (where / 4 == PCI_BASE_ADDRESS_1 / 4 && mtty->nr_ports < 2)
+		return 0;
+	if (where == PCI_STATUS && mtty->pending)
+		return mtty->config[where] | PCI_STATUS_INTERRUPT;
+	return mtty->config[where];
+}
+
+static void mtty_config_write(struct mtty *mtty, unsigned int where, u8 val)
+{
+	u8 mask = mtty_config_writable[where];
+
+	mtty->config[where] = (mtty->config[where] & ~mask) | (val & mask);
+}
+
+/* ---- The VFIO device: regions ---- */
+
+static size_t mtty_region_size(struct mtty *mtty, u64 index)
+{
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return MTTY_CONFIG_SIZE;
+	return index < mtty->nr_ports ? MTTY_BAR_SIZE : 0;
+}
+
+static u8 mtty_region_read(struct mtty *mtty, unsigned int index,
+			   unsigned int where)
+{
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return mtty_config_read(mtty, where);
+	if (!(mtty->config[PCI_COMMAND] & PCI_COMMAND_IO))
+		return 0xff;
+	return mtty_uart_read(&mtty->ports[index], where);
+}
+
+static void mtty_region_write(struct mtty *mtty, unsigned int index,
+			      unsigned int where, u8 val)
+{
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		mtty_config_write(mtty, where, val);
+	else if (mtty->config[PCI_COMMAND] & PCI_COMMAND_IO)
+		mtty_uart_write(&mtty->ports[index], where, val);
+}
+
+/* Byte by byte, as a bus would split it; what is beyond the region is cut off. */
+static ssize_t mtty_access(struct mdev_device *mdev, char __user *to,
+			   const char __user *from, size_t count, loff_t *ppos)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+	u64 where = *ppos & (BIT_ULL(MTTY_OFFSET_SHIFT) - 1);
+	u64 index = (u64)*ppos >> MTTY_OFFSET_SHIFT;
+	size_t size = mtty_region_size(mtty, index);
+	u8 data[MTTY_CONFIG_SIZE];
+	size_t i;
+
+	if (where >= size)
+		return -EINVAL;
+	count = min_t(size_t, count, size - where);
+	if (from && copy_from_user(data, from, count))
+		return -EFAULT;
+
+	spin_lock_bh(&mtty->lock);
+	for (i = 0; i < count; i++)
+		if (from)
+			mtty_region_write(mtty, index, where + i, data[i]);
+		else
+			data[i] = mtty_region_read(mtty, index, where + i);
+	mtty_update_irq(mtty);
+	spin_unlock_bh(&mtty->lock);
+
+	if (to && copy_to_user(to, data, count))
+		return -EFAULT;
+	*ppos += count;
+	return count;
+}
+
+static ssize_t mtty_read(struct mdev_device *mdev, char __user *buf,
+			 size_t count, loff_t *ppos)
+{
+	return mtty_access(mdev, buf, NULL, count, ppos);
+}
+
+static ssize_t mtty_write(struct mdev_device *mdev, const char __user *buf,
+			  size_t count, loff_t *ppos)
+{
+	return mtty_access(mdev, NULL, buf, count, ppos);
+}
+
+/* ---- The VFIO device: the other callbacks while it is open ---- */
+
+/* All three start with argsz and, but for the first, have an index. */
+static long mtty_get_info(struct mtty *mtty, unsigned int cmd, void __user *arg)
+{
+	size_t minsz = cmd == VFIO_DEVICE_GET_INFO ?
+		       offsetofend(struct vfio_device_info, num_irqs) :
+		       cmd == VFIO_DEVICE_GET_REGION_INFO ?
+		       offsetofend(struct vfio_region_info, offset) :
+		       offsetofend(struct vfio_irq_info, count);
+	union {
+		struct vfio_device_info device;
+		struct vfio_region_info region;
+		struct vfio_irq_info irq;
+	} info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.device.argsz < minsz)
+		return -EINVAL;
+
+	switch (cmd) {
+	case VFIO_DEVICE_GET_INFO:
+		info.device.flags = VFIO_DEVICE_FLAGS_PCI |
+				    VFIO_DEVICE_FLAGS_RESET;
+		info.device.num_regions = VFIO_PCI_NUM_REGIONS;
+		info.device.num_irqs = VFIO_PCI_NUM_IRQS;
+		break;
+	case VFIO_DEVICE_GET_REGION_INFO:
+		if (info.region.index >= VFIO_PCI_NUM_REGIONS)
+			return -EINVAL;
+		info.region.cap_offset = 0;
+		info.region.offset = (u64)info.region.index << MTTY_OFFSET_SHIFT;
+		info.region.size = mtty_region_size(mtty, info.region.index);
+		info.region.flags = !info.region.size ? 0 :
+			VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+		break;
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		if (!mtty_has_irq(info.irq.index))
+			return -EINVAL;
+		info.irq.count = 1;
+		info.irq.flags = VFIO_IRQ_INFO_EVENTFD |
+			(info.irq.index != VFIO_PCI_INTX_IRQ_INDEX ?
+			 VFIO_IRQ_INFO_NORESIZE :
+			 VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED);
+		break;
+	}
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+/* The card is reset, not how VFIO reports its interrupts, as with vfio-pci. */
+static int mtty_reset(struct mdev_device *mdev)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+	unsigned int i;
+
+	spin_lock_bh(&mtty->lock);
+	memcpy(mtty->config, mtty_config_reset, MTTY_CONFIG_SIZE);
+	/* a timer that still runs finds an empty FIFO */
+	for (i = 0; i < mtty->nr_ports; i++)
+		memset(&mtty->ports[i].uart, 0, sizeof(mtty->ports[i].uart));
+	mtty_update_irq(mtty);
+	spin_unlock_bh(&mtty->lock);
+	return 0;
+}
+
+static long mtty_ioctl(struct mdev_device *mdev, unsigned int cmd,
+		       unsigned long arg)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case VFIO_DEVICE_GET_INFO:
+	case VFIO_DEVICE_GET_REGION_INFO:
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		return mtty_get_info(mtty, cmd, uarg);
+	case VFIO_DEVICE_SET_IRQS:
+		return mtty_set_irqs(mtty, uarg);
+	case VFIO_DEVICE_RESET:
+		return mtty_reset(mdev);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static void mtty_release(struct mdev_device *mdev)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+	unsigned int i;
+
+	/* nothing can start them again until the next open */
+	for (i = 0; i < mtty->nr_ports; i++)
+		timer_delete_sync(&mtty->ports[i].timer);
+	for (i = 0; i < VFIO_PCI_NUM_IRQS; i++)
+		mtty_set_trigger(mtty, i, -1);
+}
+
+/* Somebody wants to remove the device: tell whoever has it open. */
+static void mtty_request(struct mdev_device *mdev, unsigned int count)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+
+	/* fails if the user did not ask to be told, or is gone already */
+	if (mtty_poke_irq(mtty, VFIO_PCI_REQ_IRQ_INDEX,
+			  VFIO_IRQ_SET_ACTION_TRIGGER) && !count)
+		dev_notice(mdev_dev(mdev), "user cannot be told to let go\n");
+}
+
+/* ---- Types, and the devices of a type ---- */
+
+/* The kobject is named after the driver and the group: "mtty-1", "mtty-2". */
+static int mtty_type_ports(struct kobject *kobj)
+{
+	const char *name = kobject_name(kobj);
+
+	return name[strlen(name) - 1] - '0';
+}
+
+/* A negative number gives ports back. */
+static int mtty_take_ports(struct mtty_parent *parent, int ports)
+{
+	int ret = 0;
+
+	mutex_lock(&parent->lock);
+	if (ports > parent->ports_left)
+		ret = -EUSERS;
+	else
+		WRITE_ONCE(parent->ports_left, parent->ports_left - ports);
+	mutex_unlock(&parent->lock);
+	return ret;
+}
+
+static int mtty_create(struct kobject *kobj, struct mdev_device *mdev)
+{
+	struct mtty_parent *parent = dev_get_drvdata(mdev_parent_dev(mdev));
+	int ports = mtty_type_ports(kobj);
+	struct mtty *mtty;
+	int i, ret;
+
+	ret = mtty_take_ports(parent, ports);
+	if (ret)
+		return ret;
+
+	mtty = kzalloc(sizeof(*mtty), GFP_KERNEL);
+	if (!mtty) {
+		mtty_take_ports(parent, -ports);
+		return -ENOMEM;
+	}
+
+	mtty->parent = parent;
+	mtty->nr_ports = ports;
+	spin_lock_init(&mtty->lock);
+	for (i = 0; i < mtty->nr_ports; i++) {
+		mtty->ports[i].mtty = mtty;
+		timer_setup(&mtty->ports[i].timer, mtty_rx_timeout, 0);
+	}
+	/* last: the device's files appear after we return */
+	mdev_set_drvdata(mdev, mtty);
+	return 0;
+}
+
+static int mtty_remove(struct mdev_device *mdev)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+
+	/* it is closed, so its timers and eventfds are gone */
+	mtty_take_ports(mtty->parent, -mtty->nr_ports);
+	kfree(mtty);
+	return 0;
+}
+
+/* ---- Files: of a type, of a device, of a parent ---- */
+
+static ssize_t name_show(struct kobject *kobj, struct device *dev, char *buf)
+{
+	return sysfs_emit(buf, "%s port serial\n",
+			  mtty_type_ports(kobj) == 1 ? "Single" : "Dual");
+}
+static MDEV_TYPE_ATTR_RO(name);
+
+static ssize_t description_show(struct kobject *kobj, struct device *dev,
+				char *buf)
+{
+	return sysfs_emit(buf, "PCI serial card, 16550A ports: %d\n",
+			  mtty_type_ports(kobj));
+}
+static MDEV_TYPE_ATTR_RO(description);
+
+static ssize_t device_api_show(struct kobject *kobj, struct device *dev,
+			       char *buf)
+{
+	return sysfs_emit(buf, "%s\n", VFIO_DEVICE_API_PCI_STRING);
+}
+static MDEV_TYPE_ATTR_RO(device_api);
+
+static ssize_t available_instances_show(struct kobject *kobj,
+					struct device *dev, char *buf)
+{
+	struct mtty_parent *parent = dev_get_drvdata(dev);
+	/* taking the lock would not make the answer last any longer */
+	int left = READ_ONCE(parent->ports_left);
+
+	return sysfs_emit(buf, "%d\n", left / mtty_type_ports(kobj));
+}
+static MDEV_TYPE_ATTR_RO(available_instances);
+
+static struct attribute *mtty_type_attrs[] = {
+	&mdev_type_attr_name.attr,
+	&mdev_type_attr_description.attr,
+	&mdev_type_attr_device_api.attr,
+	&mdev_type_attr_available_instances.attr,
+	NULL
+};
+
+static struct attribute_group mtty_type_group[] = {
+	{ .name = "1", .attrs = mtty_type_attrs },
+	{ .name = "2", .attrs = mtty_type_attrs },
+};
+
+static struct attribute_group *mtty_type_groups[] = {
+	&mtty_type_group[0], &mtty_type_group[1], NULL
+};
+
+static ssize_t ports_show(struct device *dev, struct device_attribute *attr,
+			  char *buf)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev_from_dev(dev));
+
+	return sysfs_emit(buf, "%d\n", mtty->nr_ports);
+}
+static DEVICE_ATTR_RO(ports);
+
+static struct attribute *mtty_mdev_attrs[] = {
+	&dev_attr_ports.attr,
+	NULL
+};
+
+static const struct attribute_group mtty_mdev_group = {
+	.name	= "vendor",
+	.attrs	= mtty_mdev_attrs,
+};
+__ATTRIBUTE_GROUPS(mtty_mdev);
+
+static ssize_t max_ports_show(struct device *dev,
+			      struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", max_ports);
+}
+static DEVICE_ATTR_RO(max_ports);
+
+static struct attribute *mtty_parent_attrs[] = {
+	&dev_attr_max_ports.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(mtty_parent);
+
+/* ---- The parents ---- */
+
+/* no mmap: ports cannot be mapped; no request unless asked for, see below */
+static struct mdev_parent_ops mtty_ops = {
+	.owner			= THIS_MODULE,
+	.dev_attr_groups	= mtty_parent_groups,
+	.mdev_attr_groups	= mtty_mdev_groups,
+	.supported_type_groups	= mtty_type_groups,
+	.create			= mtty_create,
+	.remove			= mtty_remove,
+	.open			= mtty_reset,
+	.release		= mtty_release,
+	.read			= mtty_read,
+	.write			= mtty_write,
+	.ioctl			= mtty_ioctl,
+};
+
+/* its name is the first half of the types' names, as there is no driver */
+static struct class mtty_class = { .name = "mtty" };
+
+static int mtty_add_parent(struct mtty_parent *parent, unsigned int nr)
+{
+	int ret;
+
+	mutex_init(&parent->lock);
+	parent->ports_left = max_ports;
+	if (parents == 1)
+		parent->dev = device_create(&mtty_class, NULL, MKDEV(0, 0),
+					    parent, "mtty");
+	else
+		parent->dev = device_create(&mtty_class, NULL, MKDEV(0, 0),
+					    parent, "mtty%u", nr);
+	if (IS_ERR(parent->dev))
+		return PTR_ERR(parent->dev);
+
+	/* last: devices can be created before this returns */
+	ret = mdev_register_device(parent->dev, &mtty_ops);
+	if (ret)
+		device_unregister(parent->dev);
+	return ret;
+}
+
+static void mtty_remove_parents(unsigned int count)
+{
+	while (count--) {
+		mdev_unregister_device(mtty_parents[count].dev);
+		device_unregister(mtty_parents[count].dev);
+	}
+	class_unregister(&mtty_class);
+}
+
+static int __init mtty_init(void)
+{
+	unsigned int i;
+	int ret;
+
+	if (max_ports < 0 || !parents || parents > ARRAY_SIZE(mtty_parents))
+		return -EINVAL;
+	/* the core takes this op as a promise, so it is there or it is not */
+	if (unplug)
+		mtty_ops.request = mtty_request;
+
+	ret = class_register(&mtty_class);
+	if (ret)
+		return ret;
+
+	for (i = 0; i < parents; i++) {
+		ret = mtty_add_parent(&mtty_parents[i], i);
+		if (ret) {
+			mtty_remove_parents(i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static void __exit mtty_exit(void)
+{
+	mtty_remove_parents(parents);
+}
+
+module_init(mtty_init);
+module_exit(mtty_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Mediated PCI serial cards without hardware");
