@@ -10,7 +10,7 @@ INSTALL_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
 
 # The kernel's own configuration need not know of any of this.
 MDEV_CONFIG := CONFIG_VFIO_MDEV=m CONFIG_VFIO_MDEV_DEVICE=m \
-	CONFIG_SAMPLE_VFIO_MDEV_MTTY=m
+	CONFIG_SAMPLE_VFIO_MDEV_MTTY=m CONFIG_SAMPLE_VFIO_MDEV_MNULL=m
 
 .DEFAULT_GOAL := modules
 
