@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What the scripts in this folder share. Sourced by them, never run.
+
+PATH=$PATH:/usr/sbin:/sbin # for depmod, modprobe
+export LC_ALL=C
+me=${0##*/}
+cache=${MDEV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mdev}
+mkdir -p "$cache" || exit 1
+
+say() { echo "$me: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+# The header comment of the calling script is its manual.
+usage() { sed -n '4,/^$/s/^# \{0,1\}//p' "$0"; }
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# apt ARGS...: apt-get as root, its chatter in a log that is shown on failure.
+apt() {
+	local log=$cache/apt.$me.log
+
+	(
+		flock 8
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q \
+			-o DPkg::Lock::Timeout=300 "$@"
+	) 8>"$cache/apt.lock" >"$log" 2>&1 </dev/null && return
+	say "apt-get $* failed:"
+	tail -n 25 "$log" >&2
+	return 1
+}
+
+# A broken third-party source must not stop us: what follows will tell.
+apt_update() {
+	say "refreshing the package lists ..."
+	apt update || true
+}
+
+apt_install() { apt install --no-install-recommends "$@"; }
+
+# meta KIND SERIES: "METAPACKAGE PACKAGE VERSION" for Debian's current
+# linux-KIND (image, headers) of a series such as 6.12. Which metapackage that
+# is differs between releases, so what they depend on decides.
+meta() {
+	apt-cache show --no-all-versions "linux-$1-$2-amd64" "linux-$1-amd64" \
+		2>/dev/null | awk -v want="linux-$1-$2." '
+		/^Package:/ { meta = $2 }
+		/^Depends:/ && index($2, want) == 1 && $3 == "(=" && !found {
+			sub(/\),?$/, "", $4)
+			print meta, $2, $4
+			found = 1
+		}
+		END { exit !found }'
+}
+
+# no_series SERIES: say why meta() found nothing, and end.
+no_series() {
+	local suite
+
+	# shellcheck source=/dev/null
+	suite=$(. /etc/os-release && echo "$VERSION_CODENAME-security")
+	grep -rqs -- "$suite" /etc/apt/sources.list /etc/apt/sources.list.d ||
+		die "Linux $1 not found: the suite $suite is missing from the apt sources"
+	die "Linux $1 not found in the package lists: is the network down?"
+}
+
+# unpack PACKAGE VERSION DIR: download into a temporary folder, run
+# extract() (the caller's) on the .deb, publish as DIR.
+unpack() {
+	local tmp
+
+	tmp=$(mktemp -d "$cache/tmp.XXXXXX") || return
+	# shellcheck disable=SC2064 # now, not at exit
+	trap "rm -rf '$tmp'" EXIT
+	mkdir "$tmp/root"
+	(cd "$tmp" && apt-get -q download "$1=$2") >"$cache/apt.$me.log" 2>&1 &&
+		extract "$tmp"/*.deb "$tmp/root" &&
+		mv -T "$tmp/root" "$3" || return
+	rm -rf "$tmp"
+	trap - EXIT
+}
