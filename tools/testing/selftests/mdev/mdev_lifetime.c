@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who may take what away from whom: removing devices that are open or being
+ * opened, parents with open devices, modules in use, drivers unbound and bound
+ * again, and the bridge that comes when it is needed.
+ *
+ * Everything that must wait does so in a child; the test looks on.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+
+#include "../kselftest_harness.h"
+#include "mdev_util.h"
+
+#define PARENT		MDEV_CLASS "/mnull0"
+#define REGISTERED	"/sys/class/mnull/mnull0/registered"
+#define TYPE		"mnull0/mnull-1"
+#define PARAM		"/sys/module/mnull/parameters/"
+#define MODPROBE	"/proc/sys/kernel/modprobe"
+
+/* a client in a child, until it is killed; returns when it has the device */
+static pid_t holder_start(const char *uuid)
+{
+	struct vfio_client vc;
+	int fds[2], ret;
+	pid_t pid;
+
+	if (pipe(fds))
+		return -errno;
+	pid = fork_child();
+	if (!pid) {
+		ret = vfio_open(&vc, uuid);
+		if (write(fds[1], &ret, sizeof(ret)) == sizeof(ret) && !ret)
+			pause();
+		child_exit(ret);
+	}
+	if (read(fds[0], &ret, sizeof(ret)) != sizeof(ret))
+		ret = -EIO;
+	close(fds[0]);
+	close(fds[1]);
+	return ret ?: pid;
+}
+
+static void holder_stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	child_wait(pid);
+}
+
+/* does the device answer? */
+static int device_ping(struct vfio_client *vc)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	return vfio_ioctl(vc->device, VFIO_DEVICE_GET_INFO, &info);
+}
+
+FIXTURE(device) {
+	char uuid[UUID_LEN + 1];
+	struct vfio_client vc;
+};
+
+FIXTURE_VARIANT(device) {
+	const char *args;
+	bool request;
+};
+
+/* vendors that cannot and that can be unplugged while open */
+FIXTURE_VARIANT_ADD(device, plain) {
+	.args = "mnull instances=8",
+};
+
+FIXTURE_VARIANT_ADD(device, unplug) {
+	.args = "mnull instances=8 request=1",
+	.request = true,
+};
+
+FIXTURE_SETUP(device)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load(variant->args));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+}
+
+FIXTURE_TEARDOWN(device)
+{
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(device, open_close_many)
+{
+	int i;
+
+	for (i = 1; i <= 50; i++) {
+		ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+		EXPECT_EQ(0, device_ping(&self->vc));
+		vfio_close(&self->vc);
+		EXPECT_EQ(i, file_read_int(MDEV_DEVICES "/%s/vendor/opens",
+					   self->uuid));
+	}
+	EXPECT_EQ(0, file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+				   self->uuid));
+}
+
+TEST_F(device, open_error)
+{
+	ASSERT_EQ(0, file_write("13", PARAM "fail_open"));
+	EXPECT_EQ(-EACCES, vfio_open(&self->vc, self->uuid));
+	/* a vendor's nonsense would be taken for a pointer further up */
+	ASSERT_EQ(0, file_write("-13", PARAM "fail_open"));
+	EXPECT_EQ(-EIO, vfio_open(&self->vc, self->uuid));
+	ASSERT_EQ(0, file_write("0", PARAM "fail_open"));
+
+	/* nothing is held by an open that failed */
+	EXPECT_EQ(0, module_refs("mnull"));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+/* upstream bug: "owner" was never read, and the vendor unloaded while open */
+TEST_F(device, open_pins_modules)
+{
+	EXPECT_EQ(0, module_refs("mnull"));
+	EXPECT_EQ(0, module_refs("vfio_mdev"));
+
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	EXPECT_EQ(1, module_refs("mnull"));
+	EXPECT_EQ(1, module_refs("vfio_mdev"));
+	EXPECT_EQ(-EAGAIN, module_unload("mnull"));
+	EXPECT_EQ(-EAGAIN, module_unload("vfio_mdev"));
+	EXPECT_EQ(-EAGAIN, module_unload("mdev"));
+	EXPECT_EQ(0, device_ping(&self->vc));
+
+	/* the device fd counts, not the group's */
+	vfio_close_device(&self->vc);
+	EXPECT_EQ(0, module_refs("mnull"));
+	EXPECT_EQ(0, module_refs("vfio_mdev"));
+	vfio_close(&self->vc);
+
+	/* a live, unopened device pins nothing */
+	EXPECT_EQ(0, module_unload("mnull"));
+	EXPECT_EQ(0, dir_count(MDEV_DEVICES));
+}
+
+TEST_F(device, mapping_outlives_fd)
+{
+	unsigned char *map;
+
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   self->vc.device, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	vfio_close(&self->vc);
+
+	/* the mapping holds the file, and so the device */
+	map[0] = 1;
+	EXPECT_EQ(-EAGAIN, module_unload("mnull"));
+	if (!variant->request)
+		EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+	munmap(map, 4096);
+	EXPECT_TRUE(wait_for(!module_refs("mnull")));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+TEST_F(device, remove_with_group_open)
+{
+	ASSERT_EQ(0, vfio_attach(&self->vc, self->uuid));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+	EXPECT_EQ(-ENODEV, vfio_open_device(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+}
+
+/* opening what is being removed */
+TEST_F(device, open_while_removing)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, vfio_attach(&self->vc, self->uuid));
+	ASSERT_EQ(0, file_write("500", PARAM "delay_remove"));
+	pid = mdev_remove_child(self->uuid);
+	sleep_ms(150);
+	ASSERT_TRUE(child_running(pid));
+	EXPECT_EQ(-ENODEV, vfio_open_device(&self->vc, self->uuid));
+	/* nor can it be bound again behind the remover's back */
+	EXPECT_EQ(-ENODEV, file_write(self->uuid, BRIDGE_DRIVER "/bind"));
+	EXPECT_EQ(0, child_wait(pid));
+	vfio_close(&self->vc);
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+TEST_F(device, unbind_bind)
+{
+	char buf[64];
+	int i;
+
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, file_write(self->uuid, BRIDGE_DRIVER "/unbind"));
+		EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf,
+						    sizeof(buf)));
+		EXPECT_FALSE(file_exists(MDEV_DEVICES "/%s/iommu_group",
+					 self->uuid));
+		EXPECT_EQ(-ENOENT, vfio_open(&self->vc, self->uuid));
+		ASSERT_EQ(0, file_write(self->uuid, BRIDGE_DRIVER "/bind"));
+		EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	}
+	/* the vendor's data survived */
+	EXPECT_EQ(1, file_read_int(MDEV_DEVICES "/%s/vendor/opens",
+				   self->uuid));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+
+	/* a device without a driver can be removed */
+	ASSERT_EQ(0, file_write(self->uuid, BRIDGE_DRIVER "/unbind"));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+TEST_F(device, unbind_while_open)
+{
+	pid_t holder, unbinder;
+
+	holder = holder_start(self->uuid);
+	ASSERT_LT(0, holder);
+	unbinder = file_write_child(self->uuid, BRIDGE_DRIVER "/unbind");
+	sleep_ms(200);
+	ASSERT_TRUE(child_running(unbinder));
+	if (variant->request) {
+		EXPECT_LT(0, file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+					   self->uuid));
+	}
+	holder_stop(holder);
+	EXPECT_EQ(0, child_wait(unbinder));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+TEST_F(device, bridge_reload)
+{
+	char buf[64];
+	int i;
+
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, module_unload("vfio_mdev"));
+		/* it stays, without a driver and without a VFIO node */
+		EXPECT_TRUE(mdev_exists(self->uuid));
+		EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf,
+						    sizeof(buf)));
+		EXPECT_EQ(0, dir_count("/sys/class/vfio"));
+		ASSERT_EQ(0, module_load("vfio_mdev"));
+		EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+		EXPECT_STREQ("vfio_mdev", buf);
+	}
+	EXPECT_EQ(1, file_read_int(MDEV_DEVICES "/%s/vendor/opens",
+				   self->uuid));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	vfio_close(&self->vc);
+}
+
+/* unregistering a parent is forced, but an open device is waited for */
+TEST_F(device, unregister_while_open)
+{
+	char other[UUID_LEN + 1], who[64];
+	pid_t holder, leaver;
+	int kmsg;
+
+	uuid_next(other);
+	ASSERT_EQ(0, mdev_create(TYPE, other));
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	holder = holder_start(self->uuid);
+	ASSERT_LT(0, holder);
+
+	leaver = file_write_child("0", REGISTERED);
+	/* the log says who holds it */
+	snprintf(who, sizeof(who), "mdev_lifetime[%d]", holder);
+	EXPECT_TRUE(kmsg_find(kmsg, self->uuid, who));
+	close(kmsg);
+	EXPECT_TRUE(child_running(leaver));
+	if (variant->request) {
+		EXPECT_EQ(1, file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+					   self->uuid));
+	}
+
+	EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
+	uuid_next(other);
+	EXPECT_EQ(-ENODEV, mdev_create(TYPE, other));
+
+	holder_stop(holder);
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_EQ(0, dir_count(MDEV_DEVICES));
+	EXPECT_FALSE(file_exists(PARENT));
+
+	ASSERT_EQ(0, file_write("1", REGISTERED));
+	EXPECT_EQ(8, mdev_available(TYPE));
+}
+
+TEST_F(device, vendor_reload)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, module_unload("mnull"));
+		EXPECT_EQ(0, dir_count(MDEV_DEVICES));
+		EXPECT_EQ(0, dir_count(MDEV_CLASS));
+		ASSERT_EQ(0, module_load(variant->args));
+		ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	}
+}
+
+TEST_F(device, all_modules_reload)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, modules_reset());
+		EXPECT_FALSE(file_exists(MDEV_CLASS));
+		EXPECT_EQ(0, mdev_leftovers());
+		ASSERT_EQ(0, module_load(variant->args));
+		ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	}
+}
+
+/* vendors without a request op: an open device is busy, at once */
+
+FIXTURE(busy) {
+	char uuid[UUID_LEN + 1];
+	struct vfio_client vc;
+};
+
+FIXTURE_SETUP(busy)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mnull"));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+}
+
+FIXTURE_TEARDOWN(busy)
+{
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(busy, remove_is_refused)
+{
+	long start = now_ms();
+	int i;
+
+	/* upstream: hangs in D state */
+	for (i = 0; i < 20; i++)
+		EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+	EXPECT_GT(1000, now_ms() - start);
+
+	EXPECT_EQ(0200, file_mode(MDEV_DEVICES "/%s/remove", self->uuid));
+	EXPECT_EQ(0, device_ping(&self->vc));
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+TEST_F(busy, second_fd)
+{
+	int first = self->vc.device;
+
+	/* VFIO hands out more fds of an open device; the last one counts */
+	ASSERT_EQ(0, vfio_open_device(&self->vc, self->uuid));
+	close(first);
+	EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+	EXPECT_EQ(0, device_ping(&self->vc));
+	EXPECT_EQ(1, file_read_int(MDEV_DEVICES "/%s/vendor/opens",
+				   self->uuid));
+	vfio_close_device(&self->vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+/* the fd is what counts, whoever has it */
+TEST_F(busy, inherited_fd)
+{
+	pid_t pid = fork_child();
+
+	if (!pid) {
+		pause();
+		child_exit(0);
+	}
+	vfio_close(&self->vc);
+	EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+	holder_stop(pid);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+/* vendors with a request op: an open device is asked for, and waited for */
+
+FIXTURE(unplug) {
+	char uuid[UUID_LEN + 1];
+	pid_t holder;
+	pid_t remover;
+};
+
+FIXTURE_SETUP(unplug)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mnull request=1"));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	self->holder = holder_start(self->uuid);
+	ASSERT_LT(0, self->holder);
+	self->remover = mdev_remove_child(self->uuid);
+	ASSERT_TRUE(wait_for(file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+					   self->uuid) == 1));
+	ASSERT_TRUE(child_running(self->remover));
+}
+
+FIXTURE_TEARDOWN(unplug)
+{
+	kill(self->holder, SIGKILL);
+	kill(self->remover, SIGKILL);
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(unplug, close_finishes_it)
+{
+	holder_stop(self->holder);
+	EXPECT_EQ(0, child_wait(self->remover));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+TEST_F(unplug, second_remover_loses)
+{
+	EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
+	EXPECT_EQ(0200, file_mode(MDEV_DEVICES "/%s/remove", self->uuid));
+	holder_stop(self->holder);
+	EXPECT_EQ(0, child_wait(self->remover));
+}
+
+/* the wait comes before the point of no return */
+TEST_F(unplug, killed_remover_loses_nothing)
+{
+	struct vfio_client vc;
+	char buf[64];
+
+	kill(self->remover, SIGTERM);
+	EXPECT_EQ(-ECANCELED, child_wait(self->remover));
+
+	EXPECT_EQ(0200, file_mode(MDEV_DEVICES "/%s/remove", self->uuid));
+	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	holder_stop(self->holder);
+	/* can be opened again */
+	ASSERT_EQ(0, vfio_open(&vc, self->uuid));
+	EXPECT_EQ(0, device_ping(&vc));
+	vfio_close(&vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+TEST_F(unplug, makes_way_for_unregister)
+{
+	pid_t leaver = file_write_child("0", REGISTERED);
+
+	/* the remover gives up, the unregistration waits in its place */
+	EXPECT_EQ(-ENODEV, child_wait(self->remover));
+	EXPECT_TRUE(child_running(leaver));
+	holder_stop(self->holder);
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_EQ(0, dir_count(MDEV_DEVICES));
+}
+
+TEST_F_TIMEOUT(unplug, asks_again, 60)
+{
+	long start = now_ms();
+
+	while (file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+			     self->uuid) < 2 && now_ms() - start < 20000)
+		sleep_ms(100);
+	EXPECT_LT(8000, now_ms() - start);
+	EXPECT_GT(15000, now_ms() - start);
+	holder_stop(self->holder);
+	EXPECT_EQ(0, child_wait(self->remover));
+}
+
+/* the bridge comes, fails and goes */
+
+FIXTURE(bridge) {
+	char uuid[UUID_LEN + 1];
+	char modprobe[256];
+};
+
+FIXTURE_SETUP(bridge)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_LT(0, file_read(self->modprobe, sizeof(self->modprobe),
+			       MODPROBE));
+	ASSERT_EQ(0, module_load("mnull"));
+	ASSERT_FALSE(module_loaded("vfio_mdev"));
+	uuid_next(self->uuid);
+}
+
+FIXTURE_TEARDOWN(bridge)
+{
+	EXPECT_EQ(0, file_write(self->modprobe, MODPROBE));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(bridge, loaded_when_needed)
+{
+	struct vfio_client vc;
+
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_TRUE(module_loaded("vfio_mdev"));
+	ASSERT_EQ(0, vfio_open(&vc, self->uuid));
+	vfio_close(&vc);
+}
+
+TEST_F(bridge, not_to_be_had)
+{
+	char buf[64];
+	int kmsg;
+
+	ASSERT_EQ(0, file_write("/nonexistent", MODPROBE));
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	EXPECT_TRUE(kmsg_find(kmsg, self->uuid, "vfio_mdev is not loaded"));
+	close(kmsg);
+
+	/* found when the bridge comes at last */
+	ASSERT_EQ(0, module_load("vfio_mdev"));
+	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	EXPECT_STREQ("vfio_mdev", buf);
+}
+
+TEST_F(bridge, probe_error_undoes_create)
+{
+	static const int errors[] = { ENOMEM, EIO, ENODEV, EBUSY };
+	char text[16];
+	unsigned int i;
+
+	ASSERT_EQ(0, module_load("mdev_test_bridge"));
+	for (i = 0; i < ARRAY_SIZE(errors); i++) {
+		snprintf(text, sizeof(text), "%d", errors[i]);
+		ASSERT_EQ(0, file_write(text,
+					"/sys/module/mdev_test_bridge/parameters/fail_probe"));
+		EXPECT_EQ(-errors[i], mdev_create(TYPE, self->uuid));
+		EXPECT_FALSE(mdev_exists(self->uuid));
+		EXPECT_EQ(16, mdev_available(TYPE));
+	}
+	ASSERT_EQ(0, file_write("0",
+				"/sys/module/mdev_test_bridge/parameters/fail_probe"));
+	EXPECT_EQ(0, mdev_create(TYPE, self->uuid));
+
+	/* there is one bridge at a time, and the second harms nothing */
+	EXPECT_EQ(-EINVAL, module_load("vfio_mdev"));
+	EXPECT_FALSE(module_loaded("vfio_mdev"));
+	EXPECT_EQ(0, module_unload("mdev_test_bridge"));
+	EXPECT_EQ(0, module_load("vfio_mdev"));
+}
+
+/* a bridge that is loaded while devices are created misses none */
+TEST_F(bridge, load_while_creating)
+{
+	char uuid[12][UUID_LEN + 1], buf[64];
+	pid_t loader;
+	int round, i;
+
+	for (i = 0; i < 12; i++)
+		uuid_next(uuid[i]);
+	for (round = 0; round < 10; round++) {
+		loader = fork_child();
+		if (!loader)
+			child_exit(module_load("vfio_mdev"));
+		for (i = 0; i < 12; i++)
+			ASSERT_EQ(0, mdev_create(TYPE, uuid[i]));
+		EXPECT_EQ(0, child_wait(loader));
+		for (i = 0; i < 12; i++) {
+			EXPECT_EQ(0, mdev_driver_name(uuid[i], buf,
+						      sizeof(buf)));
+			EXPECT_EQ(0, mdev_remove(uuid[i]));
+		}
+		ASSERT_EQ(0, module_unload("vfio_mdev"));
+	}
+}
+
+TEST_HARNESS_MAIN

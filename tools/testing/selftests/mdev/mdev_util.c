@@ -1,0 +1,563 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the mdev tests share; see mdev_util.h.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/netlink.h>
+#include <linux/vfio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "mdev_util.h"
+
+/* A path; on the stack, so that threads do not meet. */
+struct path {
+	char name[PATH_MAX];
+};
+
+static struct path path_vformat(const char *fmt, va_list ap)
+{
+	struct path path;
+
+	vsnprintf(path.name, sizeof(path.name), fmt, ap);
+	return path;
+}
+
+int file_write_bytes(const char *path, const void *buf, size_t len)
+{
+	ssize_t ret;
+	int fd;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, buf, len);
+	if (ret < 0)
+		ret = -errno;
+	else
+		ret = (size_t)ret == len ? 0 : -EIO;
+	close(fd);
+	return ret;
+}
+
+int file_write(const char *text, const char *fmt, ...)
+{
+	struct path path;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	return file_write_bytes(path.name, text, strlen(text));
+}
+
+int file_read(char *buf, size_t size, const char *fmt, ...)
+{
+	struct path path;
+	ssize_t ret;
+	int fd;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	fd = open(path.name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = read(fd, buf, size - 1);
+	if (ret < 0)
+		ret = -errno;
+	close(fd);
+	if (ret < 0)
+		return ret;
+	if (ret && buf[ret - 1] == '\n')
+		ret--;
+	buf[ret] = '\0';
+	return ret;
+}
+
+int file_read_int(const char *fmt, ...)
+{
+	struct path path;
+	char buf[32];
+	int ret;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	ret = file_read(buf, sizeof(buf), "%s", path.name);
+	return ret < 0 ? ret : atoi(buf);
+}
+
+int file_mode(const char *fmt, ...)
+{
+	struct path path;
+	struct stat st;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	return stat(path.name, &st) ? -errno : (int)(st.st_mode & 07777);
+}
+
+bool file_exists(const char *fmt, ...)
+{
+	struct path path;
+	struct stat st;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	return !lstat(path.name, &st);
+}
+
+int link_base(char *buf, size_t size, const char *fmt, ...)
+{
+	struct path path;
+	char target[PATH_MAX];
+	const char *base;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	if (!realpath(path.name, target))
+		return -errno;
+	base = strrchr(target, '/') + 1;
+	snprintf(buf, size, "%s", base);
+	return 0;
+}
+
+int dir_count(const char *path)
+{
+	struct dirent *de;
+	int count = 0;
+	DIR *dir;
+
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while ((de = readdir(dir)))
+		count += de->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+int module_load(const char *args)
+{
+	char cmd[512];
+	int ret;
+
+	snprintf(cmd, sizeof(cmd), "modprobe %s 2>/dev/null", args);
+	ret = system(cmd);
+	return ret ? -EINVAL : 0;
+}
+
+int module_unload(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+bool module_loaded(const char *name)
+{
+	return file_exists("/sys/module/%s/refcnt", name);
+}
+
+int module_refs(const char *name)
+{
+	return file_read_int("/sys/module/%s/refcnt", name);
+}
+
+int modules_reset(void)
+{
+	static const char * const names[] = {
+		"mtty", "mnull", "mdev_test_bridge", "vfio_mdev", "mdev",
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!module_loaded(names[i]))
+			continue;
+		if (!wait_for(!module_unload(names[i]) ||
+			      !module_loaded(names[i])))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+void uuid_next(char uuid[UUID_LEN + 1])
+{
+	static unsigned int count;
+
+	snprintf(uuid, UUID_LEN + 1, "%08x-feed-4bad-8eef-%012x",
+		 getpid(), ++count);
+}
+
+int mdev_create(const char *type, const char *uuid)
+{
+	char parent[64];
+	const char *slash = strchr(type, '/');
+
+	snprintf(parent, sizeof(parent), "%.*s", (int)(slash - type), type);
+	return file_write(uuid, MDEV_CLASS "/%s/mdev_supported_types/%s/create",
+			  parent, slash + 1);
+}
+
+int mdev_remove(const char *uuid)
+{
+	return file_write("1", MDEV_DEVICES "/%s/remove", uuid);
+}
+
+bool mdev_exists(const char *uuid)
+{
+	return file_exists(MDEV_DEVICES "/%s", uuid);
+}
+
+int mdev_available(const char *type)
+{
+	const char *slash = strchr(type, '/');
+
+	return file_read_int(MDEV_CLASS "/%.*s/mdev_supported_types/%s/available_instances",
+			     (int)(slash - type), type, slash + 1);
+}
+
+int mdev_driver_name(const char *uuid, char *buf, size_t size)
+{
+	return link_base(buf, size, MDEV_DEVICES "/%s/driver", uuid);
+}
+
+int mdev_leftovers(void)
+{
+	static const char * const dirs[] = {
+		MDEV_DEVICES, "/sys/kernel/iommu_groups", "/sys/class/vfio",
+		"/sys/class/vfio-dev",
+	};
+	int count = 0, ret;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		ret = dir_count(dirs[i]);
+		if (ret > 0) {
+			fprintf(stderr, "# %d left in %s\n", ret, dirs[i]);
+			count += ret;
+		}
+	}
+	return count;
+}
+
+long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void sleep_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+pid_t fork_child(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		signal(SIGALRM, SIG_DFL);
+	return pid;
+}
+
+void child_exit(int ret)
+{
+	/* errnos fit into an exit status */
+	_exit(-ret);
+}
+
+int child_wait(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECANCELED;
+}
+
+bool child_running(pid_t pid)
+{
+	siginfo_t info = {};
+
+	return !waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) &&
+	       !info.si_pid;
+}
+
+pid_t file_write_child(const char *text, const char *fmt, ...)
+{
+	struct path path;
+	pid_t pid;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_vformat(fmt, ap);
+	va_end(ap);
+	pid = fork_child();
+	if (!pid)
+		child_exit(file_write(text, "%s", path.name));
+	return pid;
+}
+
+pid_t mdev_create_child(const char *type, const char *uuid)
+{
+	pid_t pid = fork_child();
+
+	if (!pid)
+		child_exit(mdev_create(type, uuid));
+	return pid;
+}
+
+pid_t mdev_remove_child(const char *uuid)
+{
+	return file_write_child("1", MDEV_DEVICES "/%s/remove", uuid);
+}
+
+int uevent_open(void)
+{
+	struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd, size = 1 << 20;
+
+	fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC,
+		    NETLINK_KOBJECT_UEVENT);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+int uevent_next(int fd, const char *path, struct uevent *ev)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	long end = now_ms() + 5000;
+	ssize_t len;
+
+	while (poll(&pfd, 1, end - now_ms()) > 0) {
+		len = recv(fd, ev->buf, sizeof(ev->buf) - 1, 0);
+		if (len < 0)
+			return -errno;
+		ev->buf[len] = '\0';
+		ev->len = len;
+		/* "action@path", then variables, each ended by a NUL */
+		if (strstr(ev->buf, path))
+			return 0;
+	}
+	return -ETIMEDOUT;
+}
+
+const char *uevent_get(const struct uevent *ev, const char *name)
+{
+	const char *p = ev->buf, *end = ev->buf + ev->len;
+	size_t len = strlen(name);
+
+	for (; p < end; p += strlen(p) + 1)
+		if (!strncmp(p, name, len) && p[len] == '=')
+			return p + len + 1;
+	return NULL;
+}
+
+const char *uevent_action(const struct uevent *ev)
+{
+	return uevent_get(ev, "ACTION") ?: "";
+}
+
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+bool kmsg_find(int fd, const char *one, const char *two)
+{
+	long end = now_ms() + 1000;
+	char line[2048];
+	ssize_t len;
+
+	do {
+		while ((len = read(fd, line, sizeof(line) - 1)) > 0) {
+			line[len] = '\0';
+			if (strstr(line, one) && strstr(line, two))
+				return true;
+		}
+		sleep_ms(10);
+	} while (now_ms() < end);
+	return false;
+}
+
+int vfio_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	int ret = ioctl(fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+ssize_t vfio_read(int fd, void *buf, size_t count, off_t pos)
+{
+	ssize_t ret = pread(fd, buf, count, pos);
+
+	return ret < 0 ? -errno : ret;
+}
+
+ssize_t vfio_write(int fd, const void *buf, size_t count, off_t pos)
+{
+	ssize_t ret = pwrite(fd, buf, count, pos);
+
+	return ret < 0 ? -errno : ret;
+}
+
+int vfio_attach(struct vfio_client *vc, const char *uuid)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	char group[16], path[32];
+	int ret;
+
+	vc->device = -1;
+	vc->group = -1;
+	vc->container = -1;
+
+	ret = link_base(group, sizeof(group), MDEV_DEVICES "/%s/iommu_group",
+			uuid);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
+
+	vc->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (vc->container < 0)
+		return -errno;
+	vc->group = open(path, O_RDWR | O_CLOEXEC);
+	if (vc->group < 0) {
+		ret = -errno;
+		goto err;
+	}
+	ret = vfio_ioctl(vc->group, VFIO_GROUP_GET_STATUS, &status);
+	if (ret)
+		goto err;
+	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE)) {
+		ret = -EPERM;
+		goto err;
+	}
+	ret = vfio_ioctl(vc->group, VFIO_GROUP_SET_CONTAINER, &vc->container);
+	if (ret)
+		goto err;
+	ret = vfio_ioctl(vc->container, VFIO_SET_IOMMU,
+			 (void *)VFIO_TYPE1v2_IOMMU);
+	if (ret)
+		goto err;
+	return 0;
+
+err:
+	vfio_close(vc);
+	return ret;
+}
+
+int vfio_open_device(struct vfio_client *vc, const char *uuid)
+{
+	int ret;
+
+	ret = vfio_ioctl(vc->group, VFIO_GROUP_GET_DEVICE_FD, (void *)uuid);
+	if (ret < 0)
+		return ret;
+	vc->device = ret;
+	return 0;
+}
+
+int vfio_open(struct vfio_client *vc, const char *uuid)
+{
+	int ret;
+
+	ret = vfio_attach(vc, uuid);
+	if (ret)
+		return ret;
+	ret = vfio_open_device(vc, uuid);
+	if (ret)
+		vfio_close(vc);
+	return ret;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void vfio_close_device(struct vfio_client *vc)
+{
+	close_fd(&vc->device);
+}
+
+void vfio_close(struct vfio_client *vc)
+{
+	close_fd(&vc->device);
+	close_fd(&vc->group);
+	close_fd(&vc->container);
+}
+
+int vfio_region(int fd, unsigned int index, struct vfio_region_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	info->index = index;
+	return vfio_ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, info);
+}
+
+int vfio_set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
+		  uint32_t count, const int32_t *data)
+{
+	char buf[sizeof(struct vfio_irq_set) + sizeof(*data)] = {};
+	struct vfio_irq_set *set = (void *)buf;
+
+	set->argsz = sizeof(*set) + (data ? sizeof(*data) : 0);
+	set->flags = flags;
+	set->index = index;
+	set->start = start;
+	set->count = count;
+	if (data)
+		memcpy(set->data, data, sizeof(*data));
+	return vfio_ioctl(fd, VFIO_DEVICE_SET_IRQS, set);
+}
+
+bool eventfd_fired(int fd, int ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	eventfd_t value;
+
+	return poll(&pfd, 1, ms) == 1 && !eventfd_read(fd, &value);
+}

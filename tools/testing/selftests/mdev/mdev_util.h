@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the mdev tests share: sysfs, modules, uevents, and a small VFIO client.
+ *
+ * Every function returns 0 or more, or a negative errno; none asserts. Tests
+ * say themselves what they expect. Nothing here is clever: a step that fails
+ * must be found in the test by its line.
+ */
+#ifndef MDEV_UTIL_H
+#define MDEV_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../kselftest.h"
+
+#define UUID_LEN	36
+#define MDEV_DEVICES	"/sys/bus/mdev/devices"
+#define MDEV_CLASS	"/sys/class/mdev_bus"
+#define BRIDGE_DRIVER	"/sys/bus/mdev/drivers/vfio_mdev"
+
+/* files; paths are printf formats */
+int file_write(const char *text, const char *path, ...)
+	__printf(2, 3);
+int file_write_bytes(const char *path, const void *buf, size_t len);
+int file_read(char *buf, size_t size, const char *path, ...)
+	__printf(3, 4);
+int file_read_int(const char *path, ...) __printf(1, 2);
+int file_mode(const char *path, ...) __printf(1, 2);
+bool file_exists(const char *path, ...) __printf(1, 2);
+int link_base(char *buf, size_t size, const char *path, ...)
+	__printf(3, 4);
+int dir_count(const char *path);
+
+/* modules; arguments as modprobe takes them */
+int module_load(const char *args);
+int module_unload(const char *name);
+bool module_loaded(const char *name);
+int module_refs(const char *name);
+/* take all of ours off, whatever a failed test left; 0 if none is left */
+int modules_reset(void);
+
+/* mediated devices; a type is "parent/type", e.g. "mnull0/mnull-1" */
+void uuid_next(char uuid[UUID_LEN + 1]);
+int mdev_create(const char *type, const char *uuid);
+int mdev_remove(const char *uuid);
+bool mdev_exists(const char *uuid);
+int mdev_available(const char *type);
+/* name of the bound driver, or -ENOENT */
+int mdev_driver_name(const char *uuid, char *buf, size_t size);
+/* what a failed test or a race has left; 0 if nothing */
+int mdev_leftovers(void);
+
+/* time */
+long now_ms(void);
+void sleep_ms(long ms);
+/* wait for an expression, 5 s at most; its last value */
+#define wait_for(expr) ({						\
+	long _end = now_ms() + 5000;					\
+	bool _seen;							\
+	while (!(_seen = (expr)) && now_ms() < _end)			\
+		sleep_ms(5);						\
+	_seen; })
+
+/*
+ * Do something in a child: fork_child() returns 0 in it, and the child must
+ * leave by child_exit(), whose argument child_wait() returns in the parent.
+ */
+pid_t fork_child(void);
+void __noreturn child_exit(int ret);
+int child_wait(pid_t pid);
+bool child_running(pid_t pid);
+/* for the common cases: write in a child */
+pid_t file_write_child(const char *text, const char *path, ...)
+	__printf(2, 3);
+pid_t mdev_create_child(const char *type, const char *uuid);
+pid_t mdev_remove_child(const char *uuid);
+
+/* uevents, from the kernel itself */
+struct uevent {
+	char buf[8192];
+	size_t len;
+};
+
+int uevent_open(void);
+/* next event whose path holds @path, 5 s at most */
+int uevent_next(int fd, const char *path, struct uevent *ev);
+/* "add", "remove", "change", "bind", ... */
+const char *uevent_action(const struct uevent *ev);
+/* value of a variable, or NULL */
+const char *uevent_get(const struct uevent *ev, const char *name);
+
+/* the kernel's log */
+int kmsg_open(void);
+/* is there a line that holds both, now or within a second? */
+bool kmsg_find(int fd, const char *one, const char *two);
+
+/* VFIO by group and container */
+struct vfio_client {
+	int container;
+	int group;
+	int device;
+};
+
+/* container, group and IOMMU, without the device */
+int vfio_attach(struct vfio_client *vc, const char *uuid);
+int vfio_open_device(struct vfio_client *vc, const char *uuid);
+/* all of it */
+int vfio_open(struct vfio_client *vc, const char *uuid);
+void vfio_close_device(struct vfio_client *vc);
+void vfio_close(struct vfio_client *vc);
+
+/* ioctl(), pread() and pwrite() with a negative errno */
+int vfio_ioctl(int fd, unsigned long cmd, void *arg);
+ssize_t vfio_read(int fd, void *buf, size_t count, off_t pos);
+ssize_t vfio_write(int fd, const void *buf, size_t count, off_t pos);
+
+struct vfio_region_info;
+int vfio_region(int fd, unsigned int index, struct vfio_region_info *info);
+/* SET_IRQS with one int of data (an eventfd), or none if @data is NULL */
+int vfio_set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
+		  uint32_t count, const int32_t *data);
+/* has the eventfd fired within @ms? then it is read */
+bool eventfd_fired(int fd, int ms);
+
+#endif /* MDEV_UTIL_H */
