@@ -3,6 +3,7 @@
  * Parents: registration, lookup and lifetime; the entry points for vendors.
  */
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include <linux/mdev.h>
@@ -234,10 +235,10 @@ EXPORT_SYMBOL(mdev_register_device);
  * mdev_unregister_device - take back mdev_register_device()
  * @dev: the parent device
  *
- * New creates fail with -ENODEV from here on. Removes all mediated devices of
- * @dev: those that are open are asked for with @request and waited for, however
- * long that takes; a line in the log says who holds them. Waits for callbacks
- * that run. When this returns, @dev and the ops are not used any more. Does
+ * Waits for creates and removes that run; those that come later fail with
+ * -ENODEV. Removes all mediated devices of @dev: those that are open are asked
+ * for with @request and waited for, however long that takes; a line in the log
+ * says who holds them. When this returns, @dev and the ops are not used any more. Does
  * nothing, but for a line in the log, if @dev is not registered.
  *
  * Context: process context, sleeps; not from within a callback of the ops.
@@ -302,7 +303,8 @@ int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 
 	obj->parent = parent;
 	obj->driver = mdev_driver;
-	atomic_set(&obj->available, mdev_driver->max_instances);
+	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
+					  mdev_driver->max_instances));
 	return mdev_parent_publish(obj);
 }
 EXPORT_SYMBOL(mdev_register_parent);
@@ -311,9 +313,9 @@ EXPORT_SYMBOL(mdev_register_parent);
  * mdev_unregister_parent - take back mdev_register_parent()
  * @parent: the vendor's handle
  *
- * New creates fail with -ENODEV from here on. Removes all mediated devices of
- * the parent by unbinding their driver, whose @remove waits until they are
- * unused. When this returns, neither @parent nor the types, the driver and the
+ * Waits for creates and removes that run; those that come later fail with
+ * -ENODEV. Removes all mediated devices of the parent by unbinding their driver,
+ * whose @remove waits until they are unused. When this returns, neither @parent nor the types, the driver and the
  * parent device are used any more. Does nothing if @parent is not registered.
  *
  * Context: process context, sleeps; not from within a callback of the driver.
@@ -439,6 +441,8 @@ static void __exit mdev_exit(void)
 	class_compat_unregister(mdev_bus_class);
 	/* pairs with mdev_object_gone() */
 	wait_var_event(&mdev_objects, !atomic_read(&mdev_objects));
+	/* who ended the wait may still be on its way out of this module */
+	synchronize_rcu_tasks();
 	mdev_uuid_table_destroy();
 }
 

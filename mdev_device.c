@@ -157,6 +157,7 @@ int mdev_open(struct mdev_device *mdev)
 	spin_lock(&obj->lock);
 	if (obj->state != MDEV_REMOVING) {
 		obj->users++;
+		atomic_inc(&obj->type->parent->open);
 		obj->holder_pid = task_tgid_nr(current);
 		get_task_comm(obj->holder_comm, current);
 		ret = 0;
@@ -179,8 +180,9 @@ void mdev_close(struct mdev_device *mdev)
 
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
-	if (!--obj->users)
-		wake_up_all(&parent->wait);
+	obj->users--;
+	atomic_dec(&parent->open);
+	wake_up_all(&parent->wait);
 	spin_unlock(&obj->lock);
 }
 EXPORT_SYMBOL_GPL(mdev_close);
@@ -310,7 +312,7 @@ static int mdev_vendor_create(struct mdev_device_obj *obj)
 }
 
 /* The vendor would not let go: put back what mdev_device_retire() took away. */
-static void mdev_device_restore(struct mdev_device_obj *obj)
+static void mdev_device_restore(struct mdev_device_obj *obj, bool bound)
 {
 	struct device *dev = &obj->mdev.dev;
 	int ret;
@@ -318,6 +320,11 @@ static void mdev_device_restore(struct mdev_device_obj *obj)
 	ret = mdev_sysfs_add_vendor_files(obj);
 	if (ret)
 		dev_warn(dev, "vendor's files could not be restored: %d\n", ret);
+
+	if (!bound) {
+		mdev_device_set_live(obj);
+		return;
+	}
 
 	spin_lock(&obj->lock);
 	WRITE_ONCE(obj->state, MDEV_RESERVED);
@@ -337,6 +344,7 @@ static void mdev_device_restore(struct mdev_device_obj *obj)
 static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 {
 	struct device *dev = &obj->mdev.dev;
+	bool bound = READ_ONCE(dev->driver);
 	int ret;
 
 	lockdep_assert_held(&obj->type->parent->unreg_sem);
@@ -352,7 +360,7 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 			ret);
 		return 0;
 	}
-	mdev_device_restore(obj);
+	mdev_device_restore(obj, bound);
 	return ret;
 }
 
@@ -505,11 +513,24 @@ int mdev_device_remove(struct mdev_device_obj *obj)
 	return ret;
 }
 
+/* Ask for all devices that are still open; false if there is none. */
+static bool mdev_devices_ask(struct mdev_parent_obj *parent, unsigned int count)
+{
+	struct mdev_device_obj *obj;
+	bool asked = false;
+
+	list_for_each_entry(obj, &parent->devices, mdev.next) {
+		if (mdev_device_closed(obj))
+			continue;
+		mdev_device_ask(obj, count);
+		asked = true;
+	}
+	return asked;
+}
+
 /**
  * mdev_devices_remove_all - remove all devices of a parent that leaves
  * @parent: the parent; no device is being created or removed
- *
- * All holders are asked at once, then waited for one by one.
  *
  * Context: process context, sleeps; unreg_sem held for write.
  */
@@ -520,22 +541,18 @@ void mdev_devices_remove_all(struct mdev_parent_obj *parent)
 
 	lockdep_assert_held_write(&parent->unreg_sem);
 
+	/* no new opens, on any of them */
 	list_for_each_entry(obj, &parent->devices, mdev.next) {
 		spin_lock(&obj->lock);
 		mdev_device_set_removing(obj);
 		spin_unlock(&obj->lock);
-		if (!mdev_device_closed(obj))
-			mdev_device_ask(obj, 0);
 	}
 
+	for (count = 0; mdev_devices_ask(parent, count); count++)
+		wait_event_timeout(parent->wait, !atomic_read(&parent->open),
+				   MDEV_ASK_INTERVAL);
+
 	list_for_each_entry_safe(obj, tmp, &parent->devices, mdev.next) {
-		for (count = 1; !mdev_device_closed(obj); count++) {
-			if (wait_event_timeout(parent->wait,
-					       mdev_device_closed(obj),
-					       MDEV_ASK_INTERVAL))
-				break;
-			mdev_device_ask(obj, count);
-		}
 		mdev_device_retire(obj, true);
 		mdev_device_destroy(obj);
 	}

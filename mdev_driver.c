@@ -103,10 +103,17 @@ void mdev_load_bridge(void)
 
 static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
 {
-	/* the vendor did not register its driver */
+	int ret;
+
+	/* the vendor did not register its driver, or not any more */
 	if (!drv->driver.p)
 		return -ENODEV;
-	return device_driver_attach(&drv->driver, dev);
+
+	ret = device_driver_attach(&drv->driver, dev);
+	/* somebody who writes to "bind" has been quicker */
+	if (ret == -EBUSY && READ_ONCE(dev->driver) == &drv->driver)
+		ret = 0;
+	return ret;
 }
 
 /**
@@ -173,14 +180,16 @@ EXPORT_SYMBOL(mdev_register_driver);
  * mdev_unregister_driver - take back mdev_register_driver()
  * @drv: the driver
  *
- * Unbinds it from all devices. Unregister the parents first: their devices
- * would stay without a driver, and new ones could not be created.
+ * Unbinds it from all devices. Unregister the parents first: no device of
+ * theirs must be created while or after their driver goes.
  *
  * Context: process context, sleeps.
  */
 void mdev_unregister_driver(struct mdev_driver *drv)
 {
 	driver_unregister(&drv->driver);
+	/* left dangling by the driver core; see mdev_attach_driver() */
+	drv->driver.p = NULL;
 }
 EXPORT_SYMBOL(mdev_unregister_driver);
 

@@ -26,9 +26,11 @@
  *	RESERVED -> LIVE <-> REMOVING -> gone
  *
  * RESERVED holds the UUID and the quota and does the fallible work. Exactly one
- * caller wins LIVE -> REMOVING, and only while nobody has the device open or
- * can open it any more. A refusal by the vendor, or a signal while the holder
- * is being asked to close, leads back to LIVE with nothing lost.
+ * caller wins LIVE -> REMOVING, after which nobody can open the device; whoever
+ * has it open is waited for before anything is taken away, or keeps the caller
+ * from winning if the vendor cannot ask for it. A signal during that wait leads
+ * back to LIVE, and so does a refusal by the vendor, by way of RESERVED while
+ * the driver is bound again.
  *
  * Locks, outermost first:
  *
@@ -38,15 +40,17 @@
  *				removed. Readers only ever try: they come from
  *				sysfs files that the writer waits for.
  *	mdev_bridge_sem		which driver serves the classic door
- *	device_lock(mdev)	the driver core's: probe against unbind
+ *	device_lock(mdev)	the driver core's: probe against unbind; all that
+ *				an administrator's "bind" and "unbind" take
  *	parent->devices_lock	spinlock: the list of the parent's devices
  *	device->lock		spinlock: state, open count and holder
  *	the UUID table's own	per bucket, inside rhashtable
  *
  * Vendor callbacks run under unreg_sem held for read (create, remove, probe) or
- * for write (remove, request when the parent goes), never under a lock further
- * down but the driver core's. The file operations of an open device take none
- * of these locks: the open count keeps everything they need in place.
+ * for write (remove, request when the parent goes), but for what the driver core
+ * calls on its own (probe, remove, request of a device bound or unbound by
+ * hand). They never run under a spinlock. The file operations of an open device
+ * take none of these locks: the open count keeps all that they need in place.
  */
 #ifndef MDEV_PRIVATE_H
 #define MDEV_PRIVATE_H
@@ -66,7 +70,8 @@
 
 /**
  * enum mdev_parent_state - how far a parent is, under mdev_parents_lock
- * @MDEV_PARENT_SETUP: being registered; creates fail with -ENODEV
+ * @MDEV_PARENT_SETUP: being registered; until unreg_sem is released, creates
+ *	fail with -ENODEV
  * @MDEV_PARENT_READY: devices come and go
  * @MDEV_PARENT_LEAVING: being unregistered; no way back
  */
@@ -92,6 +97,7 @@ enum mdev_parent_state {
  * @types: all types, fixed while unreg_sem can be had for read
  * @devices_lock: protects @devices
  * @devices: all devices of this parent, by mdev_device.next
+ * @open: how many devices are open
  * @wait: for devices to be closed, and for the end of READY
  */
 struct mdev_parent_obj {
@@ -109,6 +115,7 @@ struct mdev_parent_obj {
 	struct list_head types;
 	spinlock_t devices_lock;	/* protects devices */
 	struct list_head devices;
+	atomic_t open;
 	wait_queue_head_t wait;
 };
 
@@ -148,6 +155,7 @@ enum mdev_device_state {
  * @type: holds a reference
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
+ * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: in the UUID table until the device is gone from sysfs
  * @rcu: lookups in the UUID table may still look at a device that has left it
  * @lock: protects the members below
@@ -160,6 +168,7 @@ struct mdev_device_obj {
 	struct mdev_device mdev;
 	struct mdev_type_obj *type;
 	void *drvdata;
+	bool vendor_files;
 	struct rhash_head uuid_node;
 	struct rcu_head rcu;
 	spinlock_t lock;		/* protects what follows */

@@ -144,6 +144,16 @@ static const struct kobj_type mdev_type_ktype = {
 	.release	= mdev_type_release,
 };
 
+/*
+ * Remove a directory of kobject_create_and_add(). The release alone would do it,
+ * but may come late, and holds on to the parent until then.
+ */
+static void mdev_dir_remove(struct kobject *kobj)
+{
+	kobject_del(kobj);
+	kobject_put(kobj);
+}
+
 static int mdev_type_add_files(struct mdev_type_obj *type)
 {
 	/* in the type's own directory, not in one named after the group */
@@ -233,7 +243,7 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 	return 0;
 
 err_devices:
-	kobject_put(type->devices_kobj);
+	mdev_dir_remove(type->devices_kobj);
 err_del:
 	/* takes the files along */
 	kobject_del(&type->kobj);
@@ -249,7 +259,7 @@ static void mdev_types_remove(struct mdev_parent_obj *parent)
 
 	list_for_each_entry_safe_reverse(type, tmp, &parent->types, next) {
 		list_del(&type->next);
-		kobject_put(type->devices_kobj);
+		mdev_dir_remove(type->devices_kobj);
 		kobject_del(&type->kobj);
 		kobject_put(&type->kobj);
 	}
@@ -297,7 +307,7 @@ err_types:
 	mdev_types_remove(parent);
 	sysfs_remove_groups(kobj, mdev_parent_groups(parent));
 err_types_kobj:
-	kobject_put(parent->types_kobj);
+	mdev_dir_remove(parent->types_kobj);
 	return ret;
 }
 
@@ -307,7 +317,7 @@ void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent)
 
 	mdev_types_remove(parent);
 	sysfs_remove_groups(&parent->dev->kobj, mdev_parent_groups(parent));
-	kobject_put(parent->types_kobj);
+	mdev_dir_remove(parent->types_kobj);
 }
 
 static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
@@ -384,10 +394,18 @@ mdev_vendor_groups(struct mdev_device_obj *obj)
 
 int mdev_sysfs_add_vendor_files(struct mdev_device_obj *obj)
 {
-	return sysfs_create_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+	int ret;
+
+	ret = sysfs_create_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+	obj->vendor_files = !ret;
+	return ret;
 }
 
 void mdev_sysfs_remove_vendor_files(struct mdev_device_obj *obj)
 {
-	sysfs_remove_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+	/* a removal that the vendor refused may have lost them */
+	if (obj->vendor_files)
+		sysfs_remove_groups(&obj->mdev.dev.kobj,
+				    mdev_vendor_groups(obj));
+	obj->vendor_files = false;
 }

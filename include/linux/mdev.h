@@ -176,10 +176,12 @@ struct mdev_type_attribute {
  * @create: mandatory: make a device of the type whose kobject is @kobj. 0, or
  *	a negative errno, which reaches whoever wrote to "create"; -EUSERS says
  *	that all instances are taken. The device has its name, parent and UUID
- *	but is not on the bus yet.
+ *	but is not on the bus yet. Its driver data and managed resources
+ *	(devm_*) are the bridge's: use mdev_set_drvdata().
  * @remove: mandatory: undo @create. The device is not open and cannot be
  *	opened. 0, or a negative errno to refuse: it reaches whoever wrote to
- *	"remove" and the device stays as it was. When the parent is being
+ *	"remove" and the device stays, though VFIO may have given it another
+ *	group number. When the parent is being
  *	unregistered the refusal is logged and the device goes all the same.
  * @open: optional: the VFIO device fd is opened (the first time, until
  *	@release). 0 or a negative errno. Also called @open_device.
