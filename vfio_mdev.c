@@ -6,11 +6,16 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vfio.h>
 #include <linux/wait_bit.h>
 
 #include "mdev_private.h"
+
+/* no region has that many capabilities, and no vendor makes us allocate more */
+#define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
 
 /**
  * struct vfio_mdev - a VFIO device
@@ -172,64 +177,79 @@ static int vfio_mdev_copy_caps(struct vfio_region_info *info, size_t size,
 }
 
 /*
- * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
- * kernel memory; a classic vendor writes it to user memory. So lend the vendor a
- * page of the caller's address space. Each call has its own; whoever scribbles
+ * Ask the vendor's ioctl about region @index. It writes to user memory, so lend
+ * it some of the caller's address space. Each call has its own; whoever scribbles
  * over it from another thread fools nobody but itself.
+ */
+static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
+				struct vfio_region_info *answer, size_t size)
+{
+	const size_t minsz = offsetofend(struct vfio_region_info, offset);
+	unsigned long addr;
+	long ret;
+
+	addr = vm_mmap(NULL, 0, PAGE_ALIGN(size), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	if (IS_ERR_VALUE(addr))
+		return (long)addr;
+
+	memset(answer, 0, size);
+	answer->argsz = size;
+	answer->index = index;
+	ret = -EFAULT;
+	if (copy_to_user((void __user *)addr, answer, minsz))
+		goto out_unmap;
+	ret = vm->ops->ioctl(vm->mdev, VFIO_DEVICE_GET_REGION_INFO, addr);
+	if (ret)
+		goto out_unmap;
+	if (copy_from_user(answer, (void __user *)addr, size))
+		ret = -EFAULT;
+
+out_unmap:
+	vm_munmap(addr, PAGE_ALIGN(size));
+	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
+}
+
+/*
+ * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
+ * kernel memory, with the capabilities on a list.
  */
 static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 					  struct vfio_region_info *info,
 					  struct vfio_info_cap *caps)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	const size_t minsz = offsetofend(struct vfio_region_info, offset);
-	struct vfio_region_info *answer;
-	u32 argsz = info->argsz;
-	unsigned long addr;
-	long ret;
+	struct vfio_region_info *full;
+	struct vfio_region_info answer;
+	u32 size;
+	int ret;
 
 	if (unlikely(!vm->ops->ioctl))
 		return -EINVAL;
 
-	answer = kzalloc(PAGE_SIZE, GFP_KERNEL);
-	if (!answer)
-		return -ENOMEM;
-
-	addr = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
-	if (IS_ERR_VALUE(addr)) {
-		ret = (long)addr;
-		goto out_free;
-	}
-
-	info->argsz = PAGE_SIZE;
-	ret = -EFAULT;
-	if (copy_to_user((void __user *)addr, info, minsz))
-		goto out_unmap;
-	ret = vm->ops->ioctl(vm->mdev, VFIO_DEVICE_GET_REGION_INFO, addr);
+	ret = vfio_mdev_ask_region(vm, info->index, &answer, sizeof(answer));
 	if (ret)
-		goto out_unmap;
-	ret = -EFAULT;
-	if (copy_from_user(answer, (void __user *)addr, PAGE_SIZE))
-		goto out_unmap;
+		return ret;
 
-	ret = 0;
-	if (answer->flags & VFIO_REGION_INFO_FLAG_CAPS)
-		ret = vfio_mdev_copy_caps(answer, min_t(size_t, answer->argsz,
-							PAGE_SIZE), caps);
-	if (!ret) {
-		/* VFIO sets these two when it has laid out the capabilities */
-		answer->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
-		answer->cap_offset = 0;
-		answer->argsz = argsz;
-		*info = *answer;
-	}
+	info->size = answer.size;
+	info->offset = answer.offset;
+	/* VFIO sets this one when it has laid out the capabilities */
+	info->flags = answer.flags & ~VFIO_REGION_INFO_FLAG_CAPS;
+	if (info->flags == answer.flags || answer.argsz <= sizeof(answer))
+		return 0;
 
-out_unmap:
-	vm_munmap(addr, PAGE_SIZE);
-out_free:
-	kfree(answer);
-	return mdev_vendor_errno(vdev->dev, "ioctl", ret);
+	/* there was no room for capabilities; now the size is known */
+	size = answer.argsz;
+	if (size > VFIO_MDEV_REGION_INFO_MAX)
+		return -E2BIG;
+	full = kvzalloc(size, GFP_KERNEL);
+	if (!full)
+		return -ENOMEM;
+	ret = vfio_mdev_ask_region(vm, info->index, full, size);
+	if (!ret)
+		ret = vfio_mdev_copy_caps(full, size, caps);
+	kvfree(full);
+	return ret;
 }
 
 static const struct vfio_device_ops vfio_mdev_ops = {
@@ -298,6 +318,8 @@ static void __exit vfio_mdev_exit(void)
 	mdev_unregister_bridge(&vfio_mdev_driver);
 	/* pairs with vfio_mdev_release_dev() */
 	wait_var_event(&vfio_mdev_devices, !atomic_read(&vfio_mdev_devices));
+	/* who ended the wait may still be on its way out of this module */
+	synchronize_rcu_tasks();
 }
 
 module_init(vfio_mdev_init);
