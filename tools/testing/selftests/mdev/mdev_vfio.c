@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What goes through a VFIO fd of the bridge to the vendor and back: reads,
+ * writes, mappings, ioctls, and every error a vendor may return.
+ *
+ * The vendor is mnull, with one region of a page that reads as zeroes.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+
+#include "../kselftest_harness.h"
+#include "mdev_util.h"
+
+#define TYPE	"mnull0/mnull-1"
+#define PARAM	"/sys/module/mnull/parameters/"
+#define REGION	4096
+
+FIXTURE(fd) {
+	char uuid[UUID_LEN + 1];
+	struct vfio_client vc;
+	int fd;
+};
+
+FIXTURE_SETUP(fd)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mnull"));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	self->fd = self->vc.device;
+}
+
+FIXTURE_TEARDOWN(fd)
+{
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(fd, read_sizes)
+{
+	unsigned char buf[REGION], zero[REGION] = {};
+	static const int sizes[] = {
+		1, 2, 3, 4, 5, 7, 8, 16, 63, 512, 4095, 4096,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		memset(buf, 0xff, sizeof(buf));
+		ASSERT_EQ(sizes[i], vfio_read(self->fd, buf, sizes[i], 0));
+		EXPECT_EQ(0, memcmp(buf, zero, sizes[i]));
+		EXPECT_TRUE(sizes[i] == REGION || buf[sizes[i]] == 0xff);
+	}
+	EXPECT_EQ(0, vfio_read(self->fd, buf, 0, 0));
+}
+
+TEST_F(fd, read_offsets)
+{
+	unsigned char buf[REGION];
+
+	EXPECT_EQ(1, vfio_read(self->fd, buf, 1, REGION - 1));
+	/* what is beyond the end is not read */
+	EXPECT_EQ(1, vfio_read(self->fd, buf, 8, REGION - 1));
+	EXPECT_EQ(96, vfio_read(self->fd, buf, REGION, REGION - 96));
+	EXPECT_EQ(-EINVAL, vfio_read(self->fd, buf, 1, REGION));
+	EXPECT_EQ(-EINVAL, vfio_read(self->fd, buf, 1, 1ULL << 40));
+	EXPECT_EQ(-EINVAL, vfio_read(self->fd, buf, 1, INT64_MAX));
+	EXPECT_EQ(-EINVAL, vfio_read(self->fd, buf, 1, -1));
+	EXPECT_EQ(-EFAULT, vfio_read(self->fd, (void *)8, 8, 0));
+}
+
+TEST_F(fd, write_sizes_and_offsets)
+{
+	unsigned char buf[REGION] = {};
+
+	EXPECT_EQ(1, vfio_write(self->fd, buf, 1, 0));
+	EXPECT_EQ(4, vfio_write(self->fd, buf, 4, 3));
+	EXPECT_EQ(8, vfio_write(self->fd, buf, 8, REGION - 8));
+	EXPECT_EQ(REGION, vfio_write(self->fd, buf, REGION, 0));
+	EXPECT_EQ(4, vfio_write(self->fd, buf, 8, REGION - 4));
+	EXPECT_EQ(-EINVAL, vfio_write(self->fd, buf, 1, REGION));
+	EXPECT_EQ(-EINVAL, vfio_write(self->fd, buf, 1, 1ULL << 40));
+	EXPECT_EQ(-EINVAL, vfio_write(self->fd, buf, 1, -1));
+}
+
+TEST_F(fd, position)
+{
+	char buf[8];
+
+	/* the vendor advances it, as the bridge passes it on */
+	EXPECT_EQ(8, read(self->fd, buf, 8));
+	EXPECT_EQ(8, read(self->fd, buf, 8));
+	EXPECT_EQ(4080, read(self->fd, malloc(REGION), REGION));
+	EXPECT_EQ(-1, read(self->fd, buf, 8));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+TEST_F(fd, mmap)
+{
+	char *one, *two;
+
+	one = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, one);
+	two = mmap(NULL, REGION, PROT_READ, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, two);
+	EXPECT_EQ(0, one[0]);
+	sprintf(one, "mapped");
+	EXPECT_STREQ("mapped", two);
+	munmap(one, REGION);
+	EXPECT_STREQ("mapped", two);
+	munmap(two, REGION);
+}
+
+TEST_F(fd, mmap_refused)
+{
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 2 * REGION, PROT_READ, MAP_SHARED,
+				   self->fd, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
+				   self->fd, REGION));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
+				   self->fd, 1ULL << 40));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+TEST_F(fd, ioctls)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct vfio_region_info region;
+
+	ASSERT_EQ(0, vfio_ioctl(self->fd, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_EQ(VFIO_DEVICE_FLAGS_PCI, info.flags);
+	EXPECT_EQ(1, info.num_regions);
+	EXPECT_EQ(0, info.num_irqs);
+
+	ASSERT_EQ(0, vfio_region(self->fd, 0, &region));
+	EXPECT_EQ(REGION, region.size);
+	EXPECT_EQ(0, region.offset);
+	EXPECT_EQ(VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+		  VFIO_REGION_INFO_FLAG_MMAP, region.flags);
+	EXPECT_EQ(0, vfio_ioctl(self->fd, VFIO_DEVICE_RESET, NULL));
+}
+
+TEST_F(fd, ioctls_refused)
+{
+	struct vfio_device_info info = {};
+	struct vfio_region_info region = {};
+	uint32_t argsz;
+
+	for (argsz = 0; argsz < 16; argsz++) {
+		info.argsz = argsz;
+		EXPECT_EQ(-EINVAL,
+			  vfio_ioctl(self->fd, VFIO_DEVICE_GET_INFO, &info));
+	}
+	for (argsz = 0; argsz < 32; argsz++) {
+		region.argsz = argsz;
+		EXPECT_EQ(-EINVAL,
+			  vfio_ioctl(self->fd, VFIO_DEVICE_GET_REGION_INFO,
+				     &region));
+	}
+	EXPECT_EQ(-EINVAL, vfio_region(self->fd, 1, &region));
+	EXPECT_EQ(-EINVAL, vfio_region(self->fd, UINT32_MAX, &region));
+	EXPECT_EQ(-EFAULT, vfio_ioctl(self->fd, VFIO_DEVICE_GET_INFO, NULL));
+	EXPECT_EQ(-EFAULT, vfio_ioctl(self->fd, VFIO_DEVICE_GET_REGION_INFO,
+				      (void *)8));
+	EXPECT_EQ(-ENOTTY, vfio_ioctl(self->fd, VFIO_DEVICE_GET_IRQ_INFO,
+				      NULL));
+	EXPECT_EQ(-ENOTTY, vfio_ioctl(self->fd, 0, NULL));
+	EXPECT_EQ(-ENOTTY, vfio_ioctl(self->fd, UINT32_MAX, NULL));
+}
+
+/* the vendor's errno, whatever it is, reaches the caller as it is */
+TEST_F(fd, vendor_errors)
+{
+	static const int errors[] = { EIO, EPERM, ENOMEM, ENXIO, EBUSY, ENODEV };
+	char text[16], buf[8];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(errors); i++) {
+		snprintf(text, sizeof(text), "%d", errors[i]);
+		ASSERT_EQ(0, file_write(text, PARAM "fail_read"));
+		ASSERT_EQ(0, file_write(text, PARAM "fail_write"));
+		ASSERT_EQ(0, file_write(text, PARAM "fail_ioctl"));
+		ASSERT_EQ(0, file_write(text, PARAM "fail_mmap"));
+
+		EXPECT_EQ(-errors[i], vfio_read(self->fd, buf, 8, 0));
+		EXPECT_EQ(-errors[i], vfio_write(self->fd, buf, 8, 0));
+		EXPECT_EQ(-errors[i],
+			  vfio_ioctl(self->fd, VFIO_DEVICE_RESET, NULL));
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
+					   self->fd, 0));
+		EXPECT_EQ(errors[i], errno);
+	}
+
+	/* a positive number would be an address */
+	ASSERT_EQ(0, file_write("-5", PARAM "fail_mmap"));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
+				   self->fd, 0));
+	EXPECT_EQ(EIO, errno);
+
+	ASSERT_EQ(0, file_write("0", PARAM "fail_read"));
+	EXPECT_EQ(8, vfio_read(self->fd, buf, 8, 0));
+}
+
+TEST_F(fd, group_is_exclusive)
+{
+	struct vfio_client other;
+
+	EXPECT_EQ(-EBUSY, vfio_open(&other, self->uuid));
+}
+
+TEST_F(fd, wrong_name)
+{
+	char uuid[UUID_LEN + 1];
+	struct vfio_client other = self->vc;
+
+	uuid_next(uuid);
+	EXPECT_EQ(-ENODEV, vfio_open_device(&other, uuid));
+	EXPECT_EQ(-ENODEV, vfio_open_device(&other, ""));
+}
+
+/* two devices are two devices */
+TEST_F(fd, second_device)
+{
+	struct vfio_client other;
+	char uuid[UUID_LEN + 1];
+	char *one, *two;
+
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, uuid));
+	ASSERT_EQ(0, vfio_open(&other, uuid));
+	one = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, one);
+	two = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   other.device, 0);
+	ASSERT_NE(MAP_FAILED, two);
+	sprintf(one, "one");
+	sprintf(two, "two");
+	EXPECT_STREQ("one", one);
+	munmap(one, REGION);
+	munmap(two, REGION);
+
+	EXPECT_EQ(-EBUSY, mdev_remove(uuid));
+	vfio_close(&other);
+	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+TEST_HARNESS_MAIN
