@@ -34,6 +34,10 @@ help:
 	@echo 'By hand: tools/vm/run --help boots a kernel with modules and a command.'
 
 modules:
+	@test -e $(KDIR)/Makefile || { \
+		echo "$(KDIR) is not a kernel build folder: install the headers of" >&2; \
+		echo "your kernel (linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; \
+		exit 1; }
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $(MDEV_CONFIG) modules
 
 # Not modules_install: that would take the samples along.
