@@ -190,7 +190,8 @@ int module_refs(const char *name)
 int modules_reset(void)
 {
 	static const char * const names[] = {
-		"mtty", "mnull", "mdev_test_bridge", "vfio_mdev", "mdev",
+		"mtty", "mtty_stock", "mnull", "mdev_test_bridge", "vfio_mdev",
+		"mdev",
 	};
 	unsigned int i;
 
@@ -313,6 +314,12 @@ bool child_running(pid_t pid)
 	       !info.si_pid;
 }
 
+/* A child that writes must not keep open what the test closes meanwhile. */
+static void drop_fds(void)
+{
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+}
+
 pid_t file_write_child(const char *text, const char *fmt, ...)
 {
 	struct path path;
@@ -323,8 +330,10 @@ pid_t file_write_child(const char *text, const char *fmt, ...)
 	path = path_vformat(fmt, ap);
 	va_end(ap);
 	pid = fork_child();
-	if (!pid)
+	if (!pid) {
+		drop_fds();
 		child_exit(file_write(text, "%s", path.name));
+	}
 	return pid;
 }
 
@@ -332,8 +341,10 @@ pid_t mdev_create_child(const char *type, const char *uuid)
 {
 	pid_t pid = fork_child();
 
-	if (!pid)
+	if (!pid) {
+		drop_fds();
 		child_exit(mdev_create(type, uuid));
+	}
 	return pid;
 }
 
