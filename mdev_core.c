@@ -315,8 +315,9 @@ EXPORT_SYMBOL(mdev_register_parent);
  *
  * Waits for creates and removes that run; those that come later fail with
  * -ENODEV. Removes all mediated devices of the parent by unbinding their driver,
- * whose @remove waits until they are unused. When this returns, neither @parent nor the types, the driver and the
- * parent device are used any more. Does nothing if @parent is not registered.
+ * whose @remove waits until they are unused. When this returns, neither @parent
+ * nor the types, the driver and the parent device are used any more. Does nothing
+ * if @parent is not registered.
  *
  * Context: process context, sleeps; not from within a callback of the driver.
  */

@@ -576,10 +576,7 @@ static struct attribute *mnull_parent_attrs[] = {
 
 ATTRIBUTE_GROUPS(mnull_parent);
 
-static struct class mnull_class = {
-	.name		= "mnull",
-	.dev_groups	= mnull_parent_groups,
-};
+static struct class *mnull_class;
 
 static void mnull_remove_parents(void)
 {
@@ -608,7 +605,7 @@ static int mnull_add_parent(struct mnull_parent *mp, unsigned int i)
 	atomic_set(&mp->left, instances);
 
 	mutex_lock(&mp->lock);
-	dev = device_create(&mnull_class, NULL, MKDEV(0, 0), mp, "mnull%u", i);
+	dev = device_create(mnull_class, NULL, MKDEV(0, 0), mp, "mnull%u", i);
 	if (IS_ERR(dev)) {
 		ret = PTR_ERR(dev);
 	} else {
@@ -630,9 +627,13 @@ static int __init mnull_init(void)
 	mnull_parents = kcalloc(parents, sizeof(*mnull_parents), GFP_KERNEL);
 	if (!mnull_parents)
 		return -ENOMEM;
-	ret = class_register(&mnull_class);
-	if (ret)
+	/* not a static one: its release may come when the module is gone */
+	mnull_class = class_create("mnull");
+	if (IS_ERR(mnull_class)) {
+		ret = PTR_ERR(mnull_class);
 		goto err_free;
+	}
+	mnull_class->dev_groups = mnull_parent_groups;
 
 	mnull_driver.max_instances = instances;
 	if (vendor_counts)
@@ -655,7 +656,7 @@ err_parents:
 	if (mnull_modern())
 		mdev_unregister_driver(&mnull_driver);
 err_class:
-	class_unregister(&mnull_class);
+	class_destroy(mnull_class);
 err_free:
 	kfree(mnull_parents);
 	return ret;
@@ -666,7 +667,7 @@ static void __exit mnull_exit(void)
 	mnull_remove_parents();
 	if (mnull_modern())
 		mdev_unregister_driver(&mnull_driver);
-	class_unregister(&mnull_class);
+	class_destroy(mnull_class);
 	kfree(mnull_parents);
 }
 

@@ -830,7 +830,7 @@ static struct mdev_parent_ops mtty_ops = {
 };
 
 /* its name is the first half of the types' names, as there is no driver */
-static struct class mtty_class = { .name = "mtty" };
+static struct class *mtty_class;
 
 static int mtty_add_parent(struct mtty_parent *parent, unsigned int nr)
 {
@@ -839,10 +839,10 @@ static int mtty_add_parent(struct mtty_parent *parent, unsigned int nr)
 	mutex_init(&parent->lock);
 	parent->ports_left = max_ports;
 	if (parents == 1)
-		parent->dev = device_create(&mtty_class, NULL, MKDEV(0, 0),
+		parent->dev = device_create(mtty_class, NULL, MKDEV(0, 0),
 					    parent, "mtty");
 	else
-		parent->dev = device_create(&mtty_class, NULL, MKDEV(0, 0),
+		parent->dev = device_create(mtty_class, NULL, MKDEV(0, 0),
 					    parent, "mtty%u", nr);
 	if (IS_ERR(parent->dev))
 		return PTR_ERR(parent->dev);
@@ -860,7 +860,7 @@ static void mtty_remove_parents(unsigned int count)
 		mdev_unregister_device(mtty_parents[count].dev);
 		device_unregister(mtty_parents[count].dev);
 	}
-	class_unregister(&mtty_class);
+	class_destroy(mtty_class);
 }
 
 static int __init mtty_init(void)
@@ -874,9 +874,9 @@ static int __init mtty_init(void)
 	if (unplug)
 		mtty_ops.request = mtty_request;
 
-	ret = class_register(&mtty_class);
-	if (ret)
-		return ret;
+	mtty_class = class_create("mtty");
+	if (IS_ERR(mtty_class))
+		return PTR_ERR(mtty_class);
 
 	for (i = 0; i < parents; i++) {
 		ret = mtty_add_parent(&mtty_parents[i], i);

@@ -202,7 +202,8 @@ int modules_reset(void)
 			      !module_loaded(names[i])))
 			return -EBUSY;
 	}
-	return 0;
+	/* CONFIG_DEBUG_KOBJECT_RELEASE has the driver core remove it late */
+	return wait_for(!file_exists(MDEV_CLASS)) ? 0 : -EEXIST;
 }
 
 void uuid_next(char uuid[UUID_LEN + 1])
