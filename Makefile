@@ -59,17 +59,17 @@ clean:
 	fi
 
 demo:
-	tools/vm/demo
+	@tools/vm/demo
 
 check: lint selftests
 
 selftests:
-	tools/vm/check --kernels '$(KERNELS)' $(TESTS)
+	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
 
 lint:
-	tools/lint
+	@tools/lint
 
 bench-create:
-	tools/bench/create
+	@tools/bench/create
 
 .PHONY: help modules install uninstall clean demo check selftests lint bench-create

@@ -135,6 +135,22 @@ static void mdev_parent_uevent(struct device *dev, char *state)
 	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
 }
 
+/* Administrators' tools look for parents in /sys/class/mdev_bus. */
+static int mdev_parent_link(struct mdev_parent_obj *parent)
+{
+	struct device *dev = parent->dev;
+	int ret;
+
+	ret = class_compat_create_link(mdev_bus_class, dev);
+	parent->class_link = !ret;
+	if (ret != -EEXIST)
+		return ret;
+
+	/* devices of different buses may have one name, which is no one's fault */
+	dev_warn(dev, "mdev: another parent has this name; no link in mdev_bus\n");
+	return 0;
+}
+
 /* Both doors lead here. Forgets the parent if it fails. */
 static int mdev_parent_publish(struct mdev_parent_obj *parent)
 {
@@ -148,10 +164,9 @@ static int mdev_parent_publish(struct mdev_parent_obj *parent)
 	down_write(&parent->unreg_sem);
 	ret = mdev_sysfs_add_parent(parent);
 	if (!ret) {
-		parent->class_link =
-			!class_compat_create_link(mdev_bus_class, dev);
-		if (!parent->class_link)
-			dev_warn(dev, "no link in /sys/class/mdev_bus\n");
+		ret = mdev_parent_link(parent);
+		if (ret)
+			mdev_sysfs_remove_parent(parent);
 	}
 	up_write(&parent->unreg_sem);
 

@@ -5,6 +5,8 @@
 
 PATH=$PATH:/usr/sbin:/sbin # for depmod, modprobe
 export LC_ALL=C
+# The makes called here are not part of the one that may have called us.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 me=${0##*/}
 cache=${MDEV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mdev}
 mkdir -p "$cache" || exit 1
