@@ -16,6 +16,10 @@
 
 #include "../kselftest.h"
 
+/* the harness allows 30 s; kernels that release kobjects late need more */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 180
+
 #define UUID_LEN	36
 #define MDEV_DEVICES	"/sys/bus/mdev/devices"
 #define MDEV_CLASS	"/sys/class/mdev_bus"
