@@ -8,9 +8,11 @@ KERNELS ?= 6.1 6.12
 RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
 INSTALL_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
 
-# The kernel's own configuration need not know of any of this.
+# The kernel's own configuration need not know of any of this. What is for
+# vmlinux is not ours to build.
 MDEV_CONFIG := CONFIG_VFIO_MDEV=m CONFIG_VFIO_MDEV_DEVICE=m \
-	CONFIG_SAMPLE_VFIO_MDEV_MTTY=m CONFIG_SAMPLE_VFIO_MDEV_MNULL=m
+	CONFIG_SAMPLE_VFIO_MDEV_MTTY=m CONFIG_SAMPLE_VFIO_MDEV_MNULL=m \
+	CONFIG_VFIO_MDEV_LATE=
 
 .DEFAULT_GOAL := modules
 

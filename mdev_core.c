@@ -233,8 +233,7 @@ int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 {
 	struct mdev_parent_obj *parent;
 
-	if (!dev || !ops || !ops->create || !ops->remove ||
-	    !ops->supported_type_groups)
+	if (!mdev_device_args_valid(dev, ops))
 		return -EINVAL;
 
 	parent = mdev_parent_reserve(dev);
@@ -303,7 +302,7 @@ int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 {
 	struct mdev_parent_obj *obj;
 
-	if (!parent || !dev || !mdev_driver || (nr_types && !types))
+	if (!mdev_parent_args_valid(parent, dev, mdev_driver, types, nr_types))
 		return -EINVAL;
 
 	obj = mdev_parent_reserve(dev);
@@ -358,72 +357,34 @@ void mdev_unregister_parent(struct mdev_parent *parent)
 }
 EXPORT_SYMBOL(mdev_unregister_parent);
 
-/**
- * mdev_get_drvdata - the classic vendor's data of a device
- * @mdev: the device
- *
- * Context: any.
- * Return: what mdev_set_drvdata() was last given; NULL before that.
- */
-void *mdev_get_drvdata(struct mdev_device *mdev)
-{
-	return to_device_obj(mdev)->drvdata;
-}
-EXPORT_SYMBOL(mdev_get_drvdata);
+#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
+static const struct mdev_late_core mdev_late_core = {
+	.register_device	= mdev_register_device,
+	.unregister_device	= mdev_unregister_device,
+	.register_parent	= mdev_register_parent,
+	.unregister_parent	= mdev_unregister_parent,
+	.register_driver	= mdev_register_driver,
+	.unregister_driver	= mdev_unregister_driver,
+};
 
-/**
- * mdev_set_drvdata - attach the classic vendor's data to a device
- * @mdev: the device
- * @data: for mdev_get_drvdata(); the vendor allocates and frees it
- *
- * Survives the bridge being unbound and bound again. Usually called in @create.
- *
- * Context: any.
- */
-void mdev_set_drvdata(struct mdev_device *mdev, void *data)
+static void mdev_vendors_attach(void)
 {
-	to_device_obj(mdev)->drvdata = data;
+	mdev_late_attach(&mdev_late_vendors, &mdev_late_core);
 }
-EXPORT_SYMBOL(mdev_set_drvdata);
 
-/**
- * mdev_parent_dev - the parent device of a mediated device
- * @mdev: the device
- *
- * Context: any.
- * Return: the device given to mdev_register_device(); no reference is taken.
- */
-struct device *mdev_parent_dev(struct mdev_device *mdev)
+static void mdev_vendors_detach(void)
 {
-	return mdev->dev.parent;
+	mdev_late_detach(&mdev_late_vendors);
 }
-EXPORT_SYMBOL(mdev_parent_dev);
+#else
+static void mdev_vendors_attach(void)
+{
+}
 
-/**
- * mdev_uuid - the UUID of a mediated device
- * @mdev: the device
- *
- * Context: any.
- * Return: pointer into @mdev.
- */
-const guid_t *mdev_uuid(struct mdev_device *mdev)
+static void mdev_vendors_detach(void)
 {
-	return &mdev->uuid;
 }
-EXPORT_SYMBOL(mdev_uuid);
-
-/**
- * mdev_from_dev - the mediated device behind a struct device
- * @dev: any device
- *
- * Context: any.
- * Return: the mediated device, or NULL if @dev is none; no reference is taken.
- */
-struct mdev_device *mdev_from_dev(struct device *dev)
-{
-	return mdev_bus_owns(dev) ? to_mdev_device(dev) : NULL;
-}
-EXPORT_SYMBOL(mdev_from_dev);
+#endif
 
 static int __init mdev_init(void)
 {
@@ -442,6 +403,9 @@ static int __init mdev_init(void)
 	ret = mdev_bus_init();
 	if (ret)
 		goto err_class;
+
+	/* last: vendors that are built in have waited for this */
+	mdev_vendors_attach();
 	return 0;
 
 err_class:
@@ -453,6 +417,7 @@ err_uuid_table:
 
 static void __exit mdev_exit(void)
 {
+	mdev_vendors_detach();
 	mdev_bus_exit();
 	class_compat_unregister(mdev_bus_class);
 	/* pairs with mdev_object_gone() */

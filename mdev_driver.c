@@ -5,6 +5,7 @@
 #include <linux/iommu.h>	/* for nothing but the symbols' checksums */
 #include <linux/kmod.h>
 #include <linux/mdev.h>
+#include <linux/module.h>
 
 #include "mdev_private.h"
 
@@ -38,14 +39,30 @@ static int mdev_match(struct device *dev, const struct device_driver *drv)
 	return wanted == to_mdev_driver(drv);
 }
 
+/*
+ * The core cannot see whether a modern device is open. A vendor's module uses
+ * our symbols, which keeps us here; a driver that is built in does not, so each
+ * device that is bound to it has to.
+ */
+static bool mdev_driver_pins(const struct mdev_driver *drv)
+{
+	return !drv->driver.owner;
+}
+
 static int mdev_probe(struct device *dev)
 {
 	struct mdev_driver *drv = to_mdev_driver(dev->driver);
+	int ret;
 
 	/* pairs with the claim that precedes every unbind for removal */
 	if (!mdev_device_may_bind(dev_to_device_obj(dev)))
 		return -ENODEV;
-	return drv->probe ? drv->probe(to_mdev_device(dev)) : 0;
+
+	ret = drv->probe ? drv->probe(to_mdev_device(dev)) : 0;
+	/* dropped in mdev_remove() */
+	if (!ret && mdev_driver_pins(drv))
+		__module_get(THIS_MODULE);
+	return ret;
 }
 
 static void mdev_remove(struct device *dev)
@@ -54,6 +71,8 @@ static void mdev_remove(struct device *dev)
 
 	if (drv->remove)
 		drv->remove(to_mdev_device(dev));
+	if (mdev_driver_pins(drv))
+		module_put(THIS_MODULE);
 }
 
 static int mdev_uevent(const struct device *dev, struct kobj_uevent_env *env)
@@ -87,11 +106,6 @@ void mdev_bus_adopt(struct device *dev)
 {
 	dev->bus = &mdev_bus;
 	dev->groups = mdev_device_groups;
-}
-
-bool mdev_bus_owns(struct device *dev)
-{
-	return dev->bus == &mdev_bus;
 }
 
 /* Ask user space for the bridge; it may not be there, and may fail. */
@@ -168,7 +182,7 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
  */
 int mdev_register_driver(struct mdev_driver *drv)
 {
-	if (!drv || !drv->device_api)
+	if (!mdev_driver_valid(drv))
 		return -EINVAL;
 
 	drv->driver.bus = &mdev_bus;

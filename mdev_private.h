@@ -51,14 +51,20 @@
  * calls on its own (probe, remove, request of a device bound or unbound by
  * hand). They never run under a spinlock. The file operations of an open device
  * take none of these locks: the open count keeps all that they need in place.
+ *
+ * Late binding. What built-in vendors register goes through a queue that is part
+ * of vmlinux, see struct mdev_late, because mdev may not be there yet. The
+ * queue's lock is not held while the core is called.
  */
 #ifndef MDEV_PRIVATE_H
 #define MDEV_PRIVATE_H
 
+#include <linux/hashtable.h>
 #include <linux/kobject.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mdev.h>
+#include <linux/mutex.h>
 #include <linux/rhashtable-types.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
@@ -152,9 +158,9 @@ enum mdev_device_state {
 /**
  * struct mdev_device_obj - a mediated device
  * @mdev: what the vendor sees; its kobject is the reference count
- * @type: holds a reference
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
+ * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: in the UUID table until the device is gone from sysfs
  * @rcu: lookups in the UUID table may still look at a device that has left it
@@ -166,8 +172,8 @@ enum mdev_device_state {
  */
 struct mdev_device_obj {
 	struct mdev_device mdev;
-	struct mdev_type_obj *type;
 	void *drvdata;
+	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rhash_head uuid_node;
 	struct rcu_head rcu;
@@ -180,6 +186,9 @@ struct mdev_device_obj {
 
 /* vendors and the driver core hold the first member, mdev_from_dev() casts */
 static_assert(offsetof(struct mdev_device_obj, mdev) == 0);
+/* mdev_get_drvdata() and mdev_set_drvdata() are inline */
+static_assert(offsetof(struct mdev_device_obj, drvdata) ==
+	      offsetof(struct mdev_device_drvdata, drvdata));
 
 static inline struct mdev_device_obj *to_device_obj(struct mdev_device *mdev)
 {
@@ -195,6 +204,115 @@ static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
 {
 	return container_of(kobj, struct mdev_type_obj, kobj);
 }
+
+/*
+ * What can be said of a registration before mdev is there.
+ */
+
+static inline bool mdev_device_args_valid(const struct device *dev,
+					  const struct mdev_parent_ops *ops)
+{
+	return dev && ops && ops->create && ops->remove &&
+	       ops->supported_type_groups;
+}
+
+static inline bool mdev_parent_args_valid(const struct mdev_parent *parent,
+					  const struct device *dev,
+					  const struct mdev_driver *mdev_driver,
+					  struct mdev_type **types,
+					  unsigned int nr_types)
+{
+	return parent && dev && mdev_driver && (types || !nr_types);
+}
+
+static inline bool mdev_driver_valid(const struct mdev_driver *drv)
+{
+	return drv && drv->device_api;
+}
+
+/* what a built-in vendor registers */
+enum mdev_late_kind {
+	MDEV_LATE_DEVICE,
+	MDEV_LATE_PARENT,
+	MDEV_LATE_DRIVER,
+};
+
+/**
+ * enum mdev_late_state - what mdev knows of an entry, under mdev_late.lock
+ * @MDEV_LATE_PENDING: nothing; on the list of that name
+ * @MDEV_LATE_BUSY: somebody is telling it; on the list "bound", like the rest
+ * @MDEV_LATE_BOUND: it is registered
+ * @MDEV_LATE_FAILED: mdev turned it down when it came
+ */
+enum mdev_late_state {
+	MDEV_LATE_PENDING,
+	MDEV_LATE_BUSY,
+	MDEV_LATE_BOUND,
+	MDEV_LATE_FAILED,
+};
+
+/**
+ * struct mdev_late_entry - a registration of a built-in vendor
+ * @next: in one of the queue's lists
+ * @by_key: in the queue's hash table
+ * @state: see enum mdev_late_state
+ * @error: why it FAILED; belongs to who made it BUSY
+ * @kind: which of the arguments below are used
+ * @key: the parent device or the driver: can be registered once
+ * @dev: parent device, referenced; NULL for a driver
+ * @ops: classic door: the vendor's ops
+ * @parent: modern door: the vendor's handle
+ * @driver: modern door: the vendor's driver
+ * @types: modern door: the vendor's types
+ * @nr_types: number of entries in @types
+ */
+struct mdev_late_entry {
+	struct list_head next;
+	struct hlist_node by_key;
+	enum mdev_late_state state;
+	int error;
+	enum mdev_late_kind kind;
+	const void *key;
+	struct device *dev;
+	const struct mdev_parent_ops *ops;
+	struct mdev_parent *parent;
+	struct mdev_driver *driver;
+	struct mdev_type **types;
+	unsigned int nr_types;
+};
+
+/* mdev's entry points, given to the queue while mdev is there */
+struct mdev_late_core {
+	int (*register_device)(struct device *dev,
+			       const struct mdev_parent_ops *ops);
+	void (*unregister_device)(struct device *dev);
+	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
+			       struct mdev_driver *mdev_driver,
+			       struct mdev_type **types, unsigned int nr_types);
+	void (*unregister_parent)(struct mdev_parent *parent);
+	int (*register_driver)(struct mdev_driver *drv);
+	void (*unregister_driver)(struct mdev_driver *drv);
+};
+
+/**
+ * struct mdev_late - the registrations of built-in vendors
+ * @lock: protects all members, and the state of entries
+ * @core: mdev, from attach to detach: while an entry may be BUSY or BOUND
+ * @ready: nothing is pending and @core is there: call it at once
+ * @pending: entries that mdev does not know of, in order of registration
+ * @bound: entries that mdev was told of, in that order
+ * @entries: all of them, by key
+ * @wait: for an entry that is BUSY
+ */
+struct mdev_late {
+	struct mutex lock;		/* protects everything here */
+	const struct mdev_late_core *core;
+	bool ready;
+	struct list_head pending;
+	struct list_head bound;
+	DECLARE_HASHTABLE(entries, 7);
+	wait_queue_head_t wait;
+};
 
 /* mdev_core.c: parents, and what keeps the module's text in place */
 void mdev_parent_put(struct mdev_parent_obj *parent);
@@ -224,9 +342,19 @@ extern const struct attribute_group *mdev_device_groups[];
 int mdev_bus_init(void);
 void mdev_bus_exit(void);
 void mdev_bus_adopt(struct device *dev);
-bool mdev_bus_owns(struct device *dev);
 int mdev_bus_attach(struct mdev_device_obj *obj);
 void mdev_load_bridge(void);
+
+/* mdev_late.c: part of vmlinux; not there when mdev is built outside of a tree */
+#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
+extern struct mdev_late mdev_late_vendors;
+int mdev_late_register(struct mdev_late *late,
+		       const struct mdev_late_entry *request);
+bool mdev_late_unregister(struct mdev_late *late, const void *key,
+			  const struct mdev_parent *parent);
+void mdev_late_attach(struct mdev_late *late, const struct mdev_late_core *core);
+void mdev_late_detach(struct mdev_late *late);
+#endif
 
 /* for the bridge, vfio_mdev.ko; exported */
 int mdev_register_bridge(struct mdev_driver *drv);

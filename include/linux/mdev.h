@@ -8,6 +8,7 @@
 #define MDEV_H
 
 #include <linux/device.h>
+#include <linux/string.h>
 #include <linux/uuid.h>
 
 struct kobject;
@@ -243,15 +244,118 @@ struct mdev_parent_ops {
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops);
 void mdev_unregister_device(struct device *dev);
 
-void *mdev_get_drvdata(struct mdev_device *mdev);
-void mdev_set_drvdata(struct mdev_device *mdev, void *data);
-struct device *mdev_parent_dev(struct mdev_device *mdev);
-const guid_t *mdev_uuid(struct mdev_device *mdev);
-struct mdev_device *mdev_from_dev(struct device *dev);
+/*
+ * The rest is inline: a vendor that is built in has nothing to link with when
+ * mdev is a module.
+ */
 
+/* private: how mdev_get_drvdata() and mdev_set_drvdata() see a device */
+struct mdev_device_drvdata {
+	struct mdev_device mdev;
+	void *drvdata;
+};
+
+/**
+ * mdev_get_drvdata - the classic vendor's data of a device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: what mdev_set_drvdata() was last given; NULL before that.
+ */
+static inline void *mdev_get_drvdata(struct mdev_device *mdev)
+{
+	return container_of(mdev, struct mdev_device_drvdata, mdev)->drvdata;
+}
+
+/**
+ * mdev_set_drvdata - attach the classic vendor's data to a device
+ * @mdev: the device
+ * @data: for mdev_get_drvdata(); the vendor allocates and frees it
+ *
+ * Survives the bridge being unbound and bound again. Usually called in @create.
+ *
+ * Context: any.
+ */
+static inline void mdev_set_drvdata(struct mdev_device *mdev, void *data)
+{
+	container_of(mdev, struct mdev_device_drvdata, mdev)->drvdata = data;
+}
+
+/**
+ * mdev_parent_dev - the parent device of a mediated device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: the device given to mdev_register_device(); no reference is taken.
+ */
+static inline struct device *mdev_parent_dev(struct mdev_device *mdev)
+{
+	return mdev->dev.parent;
+}
+
+/**
+ * mdev_uuid - the UUID of a mediated device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: pointer into @mdev.
+ */
+static inline const guid_t *mdev_uuid(struct mdev_device *mdev)
+{
+	return &mdev->uuid;
+}
+
+/**
+ * mdev_from_dev - the mediated device behind a struct device
+ * @dev: any device
+ *
+ * Context: any.
+ * Return: the mediated device, or NULL if @dev is none; no reference is taken.
+ */
+static inline struct mdev_device *mdev_from_dev(struct device *dev)
+{
+	/* a bus has its name to itself */
+	if (!dev->bus || strcmp(dev->bus->name, "mdev"))
+		return NULL;
+	return to_mdev_device(dev);
+}
+
+/**
+ * mdev_dev - the struct device of a mediated device
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: pointer into @mdev; no reference is taken.
+ */
 static inline struct device *mdev_dev(struct mdev_device *mdev)
 {
 	return &mdev->dev;
 }
+
+/*
+ * A vendor that is built in may start before mdev does, or see it come and go as
+ * a module. Its registrations are kept for it: they succeed at once, and take
+ * effect whenever mdev is there. The rules are those of the functions replaced.
+ */
+#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
+int mdev_late_register_device(struct device *dev,
+			      const struct mdev_parent_ops *ops);
+void mdev_late_unregister_device(struct device *dev);
+int mdev_late_register_parent(struct mdev_parent *parent, struct device *dev,
+			      struct mdev_driver *mdev_driver,
+			      struct mdev_type **types, unsigned int nr_types);
+void mdev_late_unregister_parent(struct mdev_parent *parent);
+int mdev_late_register_driver(struct mdev_driver *drv);
+void mdev_late_unregister_driver(struct mdev_driver *drv);
+
+#if !defined(MODULE) && !defined(MDEV_CORE)
+#define mdev_register_device	mdev_late_register_device
+#define mdev_unregister_device	mdev_late_unregister_device
+#define mdev_register_parent	mdev_late_register_parent
+#define mdev_unregister_parent	mdev_late_unregister_parent
+#define mdev_register_driver	mdev_late_register_driver
+#define mdev_unregister_driver	mdev_late_unregister_driver
+#endif
+#endif
 
 #endif /* MDEV_H */

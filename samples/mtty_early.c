@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The mtty sample as part of vmlinux, see early.h.
+ */
+#include "early.h"
+
+#include "mtty.c"
