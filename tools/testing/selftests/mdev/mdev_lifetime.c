@@ -9,7 +9,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -494,6 +496,136 @@ TEST_F_TIMEOUT(unplug, asks_again, 60)
 }
 
 /* the bridge comes, fails and goes */
+
+/*
+ * The vendor's memory is the vendor's again when unregistering returns: mnull
+ * poisons and frees all that it gave to mdev at that moment, while files of it
+ * are open and being read, devices are in use, and kobjects are released at
+ * leisure. That nobody looks at it any more is for KASAN to say.
+ */
+
+FIXTURE(memory) {
+	pthread_t reader, client;
+	bool client_runs;
+};
+
+FIXTURE_VARIANT(memory) {
+	const char *args;
+	bool modern;
+};
+
+FIXTURE_VARIANT_ADD(memory, classic) {
+	.args = "mnull types=3 request=1",
+};
+
+FIXTURE_VARIANT_ADD(memory, modern) {
+	.args = "mnull types=3 door=modern",
+	.modern = true,
+};
+
+static char memory_uuids[2][UUID_LEN + 1];
+static atomic_bool memory_stop;
+static atomic_int memory_reads, memory_opens, memory_error;
+
+static void memory_complain(int error)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&memory_error, &none, error);
+}
+
+/* Open the files of whatever is there, read them until they are dead. */
+static void *memory_read(void *arg)
+{
+	static const char * const files[] = {
+		PARENT "/mdev_supported_types/mnull-1/name",
+		PARENT "/mdev_supported_types/mnull-2/device_api",
+		PARENT "/mdev_supported_types/mnull-3/available_instances",
+		PARENT "/mdev_supported_types/mnull-1/description",
+	};
+	int fds[ARRAY_SIZE(files)], alive;
+	char buf[4096];
+	unsigned int i;
+
+	while (!memory_stop) {
+		for (i = 0; i < ARRAY_SIZE(files); i++)
+			fds[i] = open(files[i], O_RDONLY | O_CLOEXEC);
+		do {
+			alive = 0;
+			for (i = 0; i < ARRAY_SIZE(files); i++) {
+				if (pread(fds[i], buf, sizeof(buf), 0) > 0)
+					alive++;
+				else if (fds[i] >= 0 && errno != ENODEV)
+					memory_complain(-errno);
+			}
+			memory_reads += alive;
+		} while (alive && !memory_stop);
+		/* what is dead stays open for as long as the next is there */
+		for (i = 0; i < ARRAY_SIZE(files); i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+	}
+	return NULL;
+}
+
+static void *memory_use(void *arg)
+{
+	struct vfio_client vc;
+
+	while (!memory_stop) {
+		if (vfio_open(&vc, memory_uuids[0]))
+			continue;
+		if (device_ping(&vc))
+			memory_complain(-EIO);
+		sleep_ms(3);
+		memory_opens++;
+		vfio_close(&vc);
+	}
+	return NULL;
+}
+
+FIXTURE_SETUP(memory)
+{
+	unsigned int i;
+
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load(variant->args));
+	for (i = 0; i < ARRAY_SIZE(memory_uuids); i++)
+		uuid_next(memory_uuids[i]);
+	ASSERT_EQ(0, pthread_create(&self->reader, NULL, memory_read, NULL));
+	self->client_runs = !variant->modern;
+	if (self->client_runs)
+		ASSERT_EQ(0, pthread_create(&self->client, NULL, memory_use,
+					    NULL));
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(memory, is_the_vendors_again)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < 100; i++) {
+		for (j = 0; j < ARRAY_SIZE(memory_uuids); j++)
+			ASSERT_EQ(0, mdev_create(TYPE, memory_uuids[j]));
+		sleep_ms(10);
+		ASSERT_EQ(0, file_write("0", REGISTERED));
+		ASSERT_EQ(0, file_write("1", REGISTERED));
+	}
+
+	memory_stop = true;
+	pthread_join(self->reader, NULL);
+	if (self->client_runs)
+		pthread_join(self->client, NULL);
+	EXPECT_EQ(0, memory_error);
+	EXPECT_LT(100, memory_reads);
+	if (self->client_runs)
+		EXPECT_LT(10, memory_opens);
+}
 
 FIXTURE(bridge) {
 	char uuid[UUID_LEN + 1];
