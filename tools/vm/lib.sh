@@ -73,6 +73,15 @@ no_series() {
 	die "Linux $1 not found in the package lists: is the network down?"
 }
 
+# Options for apt-get and apt-cache, for packages of another suite.
+apt_opts=()
+
+# version PACKAGE: that of the archive's current one
+version() {
+	apt-cache "${apt_opts[@]}" show --no-all-versions "$1" 2>/dev/null |
+		sed -n 's/^Version: //p'
+}
+
 # unpack PACKAGE VERSION DIR: download into a temporary folder, run
 # extract() (the caller's) on the .deb, publish as DIR.
 unpack() {
@@ -82,9 +91,17 @@ unpack() {
 	# shellcheck disable=SC2064 # now, not at exit
 	trap "rm -rf '$tmp'" EXIT
 	mkdir "$tmp/root"
-	(cd "$tmp" && apt-get -q download "$1=$2") >"$cache/apt.$me.log" 2>&1 &&
+	(cd "$tmp" && apt-get "${apt_opts[@]}" -q download "$1=$2") \
+		>"$cache/apt.$me.log" 2>&1 &&
 		extract "$tmp"/*.deb "$tmp/root" &&
 		mv -T "$tmp/root" "$3" || return
 	rm -rf "$tmp"
 	trap - EXIT
+}
+
+# The archive inside a linux-source package, which is never written out.
+# extract_source DEB DIR [PART]...: all of it, or some of its files and folders
+extract_source() {
+	dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards '*.tar.xz' |
+		xz -dcT0 | tar -x -C "$2" --strip-components=1 "${@:3}"
 }

@@ -60,12 +60,12 @@ int mdev_leftovers(void);
 /* time */
 long now_ms(void);
 void sleep_ms(long ms);
-/* wait for an expression, 5 s at most; its last value */
+/* wait for an expression, 5 s at most, asking less and less; its last value */
 #define wait_for(expr) ({						\
-	long _end = now_ms() + 5000;					\
+	long _start = now_ms(), _ms;					\
 	bool _seen;							\
-	while (!(_seen = (expr)) && now_ms() < _end)			\
-		sleep_ms(5);						\
+	while (!(_seen = (expr)) && (_ms = now_ms() - _start) < 5000)	\
+		sleep_ms(5 + _ms / 16);					\
 	_seen; })
 
 /*
