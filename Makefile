@@ -3,7 +3,7 @@
 # What a person types. What kbuild reads is in Kbuild.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
-KERNELS ?= 6.1 6.12
+KERNELS ?= 6.1 6.12 newest
 
 RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
 INSTALL_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
@@ -28,10 +28,20 @@ help:
 	@echo 'Try and test, in a virtual machine that is made as needed; installs the'
 	@echo 'Debian packages it needs, with sudo if you are not root:'
 	@echo '  make demo           the whole story on a stock 6.12 kernel'
-	@echo '  make check          lint, then the selftests on stock kernels; KERNELS="$(KERNELS)"'
-	@echo '  make selftests      the selftests alone; TESTS="names" picks some'
+	@echo '  make check          all of the following; half an hour more the first time, when'
+	@echo '                      the newest kernel is built with all its checkers on'
+	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
+	@echo '                      KERNELS="$(KERNELS)" is where'
+	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
+	@echo
 	@echo '  make bench-create   what a create costs, by number of devices'
+	@echo '  make bench-late     what a built-in vendor'"'"'s registration costs, by their number'
+	@echo
+	@echo 'For a kernel tree, KSRC=path:'
+	@echo '  make graft          put the subsystem into it; again after a change'
+	@echo '  make ungraft        take it out again'
+	@echo '  make patches        the same as a series of patches, in build/patches'
 	@echo
 	@echo 'By hand: tools/vm/run --help boots a kernel with modules and a command.'
 
@@ -63,10 +73,13 @@ clean:
 demo:
 	@tools/vm/demo
 
-check: lint selftests
+check: lint selftests check-late
 
 selftests:
 	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
+
+check-late:
+	@tools/vm/late
 
 lint:
 	@tools/lint
@@ -74,4 +87,17 @@ lint:
 bench-create:
 	@tools/bench/create
 
-.PHONY: help modules install uninstall clean demo check selftests lint bench-create
+bench-late:
+	@tools/bench/late
+
+graft:
+	@tools/graft/graft $(KSRC)
+
+ungraft:
+	@tools/graft/graft --undo $(KSRC)
+
+patches:
+	@tools/graft/patches $(KSRC)
+
+.PHONY: help modules install uninstall clean demo check selftests check-late lint \
+	bench-create bench-late graft ungraft patches
