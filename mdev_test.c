@@ -140,7 +140,7 @@ struct vendor {
 	int remove_ret;
 	bool hides_name;
 
-	/* what it has seen */
+	/* what it has seen; the last device, if it is still there */
 	struct mdev_device *mdev;
 	int creates;
 	int removes;
@@ -156,14 +156,17 @@ static int vendor_probe(struct mdev_device *mdev)
 {
 	struct vendor *v = vendor_of(mdev);
 
-	v->mdev = mdev;
+	v->mdev = v->create_ret ? NULL : mdev;
 	v->creates++;
 	return v->create_ret;
 }
 
 static void vendor_unbind(struct mdev_device *mdev)
 {
-	vendor_of(mdev)->removes++;
+	struct vendor *v = vendor_of(mdev);
+
+	v->mdev = NULL;
+	v->removes++;
 }
 
 static unsigned int vendor_get_available(struct mdev_type *mtype)
@@ -187,6 +190,8 @@ static int vendor_remove(struct mdev_device *mdev)
 
 	if (v->hides_name)
 		mdev->dev.kobj.name = mdev_get_drvdata(mdev);
+	if (!v->remove_ret)
+		v->mdev = NULL;
 	v->removes++;
 	return v->remove_ret;
 }
@@ -253,6 +258,9 @@ static void vendor_free(void *data)
 {
 	struct vendor *v = data;
 
+	/* if the test has failed, nobody else would */
+	while (v->mdev && mdev_is_open(v->mdev))
+		mdev_close(v->mdev);
 	vendor_unregister(v);
 	memset(v, POISON_FREE, sizeof(*v));
 	kfree(v);
@@ -379,6 +387,7 @@ static bool admin_found(struct file *file)
 #define admin_sees(v, ...) \
 	admin_found(admin_open(v, O_PATH | O_NOFOLLOW, __VA_ARGS__))
 
+/* 0, an errno, or how much was taken if that is not all. */
 static int admin_write(struct file *file, const char *text, size_t len)
 {
 	loff_t pos = 0;
@@ -388,9 +397,7 @@ static int admin_write(struct file *file, const char *text, size_t len)
 		return PTR_ERR(file);
 	ret = kernel_write(file, text, len, &pos);
 	__fput_sync(file);
-	if (ret < 0)
-		return ret;
-	return ret == len ? 0 : -EIO;
+	return ret == len ? 0 : ret;
 }
 
 /* What the file says, which is a number. */
@@ -891,16 +898,17 @@ static void open_in_state(struct kunit *test)
 	};
 	struct vendor *v = vendor_new_registered(test, "parent", false);
 	struct mdev_parent_obj *parent = type_a(v)->parent;
-	int i;
+	int i, ret;
 
 	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
 	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
 	for (i = 0; i < ARRAY_SIZE(expected); i++) {
 		set_state(v->mdev, i);
-		KUNIT_ASSERT_EQ(test, expected[i], mdev_open(v->mdev));
-		KUNIT_EXPECT_EQ(test, !expected[i], mdev_is_open(v->mdev));
-		KUNIT_EXPECT_EQ(test, !expected[i], atomic_read(&parent->open));
-		if (!expected[i])
+		ret = mdev_open(v->mdev);
+		KUNIT_EXPECT_EQ(test, expected[i], ret);
+		KUNIT_EXPECT_EQ(test, !ret, mdev_is_open(v->mdev));
+		KUNIT_EXPECT_EQ(test, !ret, atomic_read(&parent->open));
+		if (!ret)
 			mdev_close(v->mdev);
 		KUNIT_EXPECT_FALSE(test, mdev_is_open(v->mdev));
 		KUNIT_EXPECT_EQ(test, 0, atomic_read(&parent->open));
@@ -933,7 +941,7 @@ static void remove_in_state(struct kunit *test)
 	if (removal->open)
 		KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev));
 	set_state(v->mdev, removal->state);
-	KUNIT_EXPECT_EQ(test, removal->ret, admin_remove(v, 1));
+	KUNIT_ASSERT_EQ(test, removal->ret, admin_remove(v, 1));
 
 	if (removal->ret) {
 		KUNIT_EXPECT_EQ(test, removal->state, state_of(v->mdev));
@@ -953,23 +961,31 @@ static void remove_vendor_refuses(struct kunit *test)
 	struct vendor *v = vendor_new_registered(test, "parent", false);
 	const struct vendor_ret *remove = test->param_value;
 	struct device_driver *driver;
+	int i;
 
 	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
-	driver = mdev_dev(v->mdev)->driver;
 	v->remove_ret = remove->ret;
-	KUNIT_EXPECT_EQ(test, remove->errno, admin_remove(v, 1));
-
-	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
-	KUNIT_EXPECT_PTR_EQ(test, driver, mdev_dev(v->mdev)->driver);
-	KUNIT_EXPECT_TRUE(test, admin_sees(v, UUID "/remove", 1));
-	KUNIT_EXPECT_TRUE(test, admin_sees(v, UUID "/vendor_file", 1));
-	KUNIT_EXPECT_EQ(test, 0, mdev_open(v->mdev));
-	mdev_close(v->mdev);
+	/* with a bridge, and without */
+	for (i = 0; i < 2; i++) {
+		driver = mdev_dev(v->mdev)->driver;
+		KUNIT_ASSERT_EQ(test, remove->errno, admin_remove(v, 1));
+		KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
+		KUNIT_EXPECT_PTR_EQ(test, driver, mdev_dev(v->mdev)->driver);
+		KUNIT_EXPECT_TRUE(test, admin_sees(v, UUID "/remove", 1));
+		KUNIT_EXPECT_TRUE(test, admin_sees(v, UUID "/vendor_file", 1));
+		device_release_driver(mdev_dev(v->mdev));
+	}
 
 	/* it has no say when the parent goes */
 	vendor_unregister(v);
-	KUNIT_EXPECT_EQ(test, 2, v->removes);
+	KUNIT_EXPECT_EQ(test, 3, v->removes);
 	KUNIT_EXPECT_FALSE(test, admin_sees(v, UUID, 1));
+}
+
+static void expect_request(struct kunit *test, struct vendor *v)
+{
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&v->requested,
+							     20 * HZ));
 }
 
 /* Somebody removes an open device, whose vendor asks for it. */
@@ -982,7 +998,7 @@ static struct vendor *vendor_asking(struct kunit *test, struct job **remove)
 	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
 	KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev));
 	*remove = job_start(test, job_remove, v);
-	wait_for_completion(&v->requested);
+	expect_request(test, v);
 	KUNIT_EXPECT_FALSE(test, completion_done(&(*remove)->done));
 	KUNIT_EXPECT_EQ(test, MDEV_REMOVING, state_of(v->mdev));
 	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev));
@@ -1023,7 +1039,7 @@ static void remove_makes_way(struct kunit *test)
 	unregister = job_start(test, job_unregister, v);
 	KUNIT_EXPECT_EQ(test, -ENODEV, job_end(remove));
 	/* now the unregistration asks */
-	wait_for_completion(&v->requested);
+	expect_request(test, v);
 	KUNIT_EXPECT_FALSE(test, completion_done(&unregister->done));
 	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev));
 	KUNIT_EXPECT_EQ(test, 0, v->removes);
@@ -1386,15 +1402,19 @@ static struct offer *offer_pending(struct kunit *test)
 
 static void late_order(struct kunit *test)
 {
+	struct offer *o = offer_pending(test);
 	int i;
 
-	offer_pending(test);
 	for (i = 0; i < 3; i++) {
 		late_attach(NULL);
 		expect_notes(test, "+c+a+b");
 		late_detach(NULL);
 		expect_notes(test, "-b-a-c");
 	}
+	KUNIT_EXPECT_EQ(test, 0, late_register(&o->d));
+	expect_notes(test, "");
+	late_attach(NULL);
+	expect_notes(test, "+c+a+b+d");
 }
 
 static void late_duplicates(struct kunit *test)

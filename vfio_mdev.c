@@ -210,15 +210,11 @@ out_unmap:
 	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
 }
 
-/*
- * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
- * kernel memory, with the capabilities on a list.
- */
-static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
-					  struct vfio_region_info *info,
-					  struct vfio_info_cap *caps)
+/* What VFIO wants to know, from a vendor that has no other op than ioctl. */
+static int vfio_mdev_ioctl_region_info(struct vfio_mdev *vm,
+				       struct vfio_region_info *info,
+				       struct vfio_info_cap *caps)
 {
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	struct vfio_region_info *full;
 	struct vfio_region_info answer;
 	u32 size;
@@ -250,6 +246,35 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 		ret = vfio_mdev_copy_caps(full, size, caps);
 	kvfree(full);
 	return ret;
+}
+
+static bool vfio_mdev_has_region_op(struct vfio_device *vdev)
+{
+	return to_vfio_mdev(vdev)->ops->get_region_info_caps;
+}
+
+/*
+ * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
+ * kernel memory, with the capabilities on a list.
+ */
+static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
+					  struct vfio_region_info *info,
+					  struct vfio_info_cap *caps)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
+
+	if (!vfio_mdev_has_region_op(vdev))
+		return vfio_mdev_ioctl_region_info(vm, info, caps);
+
+	/* the caller's, but for argsz and index */
+	info->flags = 0;
+	info->cap_offset = 0;
+	info->size = 0;
+	info->offset = 0;
+	ret = vm->ops->get_region_info_caps(vm->mdev, info, caps);
+	info->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
+	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
 }
 
 static const struct vfio_device_ops vfio_mdev_ops = {

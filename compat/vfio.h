@@ -5,6 +5,8 @@
 #ifndef MDEV_COMPAT_VFIO_H
 #define MDEV_COMPAT_VFIO_H
 
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/vfio.h>
 
@@ -63,6 +65,61 @@ compat_vfio_alloc_device(size_t size, struct device *dev,
 #endif
 	return vdev;
 }
+
+/*
+ * This VFIO leaves VFIO_DEVICE_GET_REGION_INFO to the driver's ioctl op. Answer
+ * it as newer ones do if the vendor can only be asked that way.
+ */
+static bool vfio_mdev_has_region_op(struct vfio_device *vdev);
+static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
+					  struct vfio_region_info *info,
+					  struct vfio_info_cap *caps);
+static long compat_vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
+				   unsigned long arg);
+
+static long compat_vfio_region_info(struct vfio_device *vdev, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_region_info, offset);
+	struct vfio_info_cap caps = {};
+	struct vfio_region_info info;
+	long ret;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+
+	ret = vfio_mdev_get_region_info_caps(vdev, &info, &caps);
+	if (ret)
+		goto out;
+
+	if (caps.size)
+		info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+	if (caps.size && info.argsz >= sizeof(info) + caps.size) {
+		info.cap_offset = sizeof(info);
+		vfio_info_cap_shift(&caps, sizeof(info));
+		if (copy_to_user(arg + sizeof(info), caps.buf, caps.size))
+			ret = -EFAULT;
+	} else if (caps.size) {
+		info.argsz = sizeof(info) + caps.size;
+	}
+	if (copy_to_user(arg, &info, minsz))
+		ret = -EFAULT;
+out:
+	kfree(caps.buf);
+	return ret;
+}
+
+static long vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
+			    unsigned long arg)
+{
+	if (cmd == VFIO_DEVICE_GET_REGION_INFO && vfio_mdev_has_region_op(vdev))
+		return compat_vfio_region_info(vdev, (void __user *)arg);
+	return compat_vfio_mdev_ioctl(vdev, cmd, arg);
+}
+
+/* renames the definition; a name without parentheses behind it is left alone */
+#define vfio_mdev_ioctl(vdev, cmd, arg) compat_vfio_mdev_ioctl(vdev, cmd, arg)
 
 #define vfio_device_ops compat_vfio_device_ops
 #define _vfio_alloc_device compat_vfio_alloc_device

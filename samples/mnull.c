@@ -46,6 +46,10 @@ static bool request;
 module_param(request, bool, 0444);
 MODULE_PARM_DESC(request, "classic door: have a request op, that is, support hot-unplug");
 
+static bool region_op;
+module_param(region_op, bool, 0444);
+MODULE_PARM_DESC(region_op, "classic door: describe the region in kernel memory, with a capability");
+
 static char *omit = "";
 module_param(omit, charp, 0644);
 MODULE_PARM_DESC(omit, "what to leave out when registering: ops, create, remove, types, name, driver, or that names are unique");
@@ -364,6 +368,34 @@ static long mnull_ioctl(struct mdev_device *mdev, unsigned int cmd,
 	return -ENOTTY;
 }
 
+static int mnull_get_region_info_caps(struct mdev_device *mdev,
+				      struct vfio_region_info *info,
+				      struct vfio_info_cap *caps)
+{
+	struct {
+		struct vfio_region_info_cap_sparse_mmap sparse;
+		struct vfio_region_sparse_mmap_area area;
+	} cap = {
+		.sparse.header.id	= VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+		.sparse.header.version	= 1,
+		.sparse.nr_areas	= 1,
+		.area.size		= MNULL_REGION_SIZE,
+	};
+
+	if (fail_ioctl)
+		return -fail_ioctl;
+	if (info->index)
+		return -EINVAL;
+
+	info->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+		      VFIO_REGION_INFO_FLAG_MMAP;
+	info->size = MNULL_REGION_SIZE;
+	/* VFIO may be a module, and this not */
+	if (!IS_REACHABLE(CONFIG_VFIO))
+		return 0;
+	return vfio_info_add_capability(caps, &cap.sparse.header, sizeof(cap));
+}
+
 static int mnull_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 {
 	struct mnull_dev *md = mdev_get_drvdata(mdev);
@@ -477,6 +509,8 @@ static struct mnull_reg *mnull_reg_alloc(const char *omitted)
 		reg->ops.supported_type_groups = reg->groups;
 	if (request)
 		reg->ops.request = mnull_request;
+	if (region_op)
+		reg->ops.get_region_info_caps = mnull_get_region_info_caps;
 	if (sysfs_streq(omitted, "create"))
 		reg->ops.create = NULL;
 	if (sysfs_streq(omitted, "remove"))

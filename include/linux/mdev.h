@@ -13,6 +13,8 @@
 
 struct kobject;
 struct module;
+struct vfio_info_cap;
+struct vfio_region_info;
 struct vm_area_struct;
 
 /**
@@ -201,13 +203,18 @@ struct mdev_type_attribute {
  *	just after the device was closed. A vendor that has it declares that its
  *	devices can be unplugged while open: writing to "remove" then asks and
  *	waits instead of failing with -EBUSY.
+ * @get_region_info_caps: optional: answer VFIO_DEVICE_GET_REGION_INFO in kernel
+ *	memory; @ioctl is not asked then. Set the size, offset and flags of region
+ *	@info->index, all 0 before, and add capabilities to @caps, if any, with
+ *	vfio_info_add_capability(). 0 or a negative errno.
  *
  * Every op may sleep. @create and @remove of different devices run at the same
  * time, on several CPUs; @create and @remove of one device do not. They run with
  * the parent's registration held: mdev_unregister_device() waits for them and
- * must not be called from them. @read, @write, @ioctl and @mmap run only between
- * @open and @release, any number of them at once. No lock of the core is held
- * in them. A missing @read, @write, @ioctl or @mmap is -EINVAL to the caller.
+ * must not be called from them. @read, @write, @ioctl, @mmap and
+ * @get_region_info_caps run only between @open and @release, any number of them
+ * at once. No lock of the core is held in them. A missing @read, @write, @ioctl
+ * or @mmap is -EINVAL to the caller.
  *
  * The structure belongs to the vendor and must stay until
  * mdev_unregister_device() has returned.
@@ -236,6 +243,9 @@ struct mdev_parent_ops {
 		      unsigned long arg);
 	int (*mmap)(struct mdev_device *mdev, struct vm_area_struct *vma);
 	void (*request)(struct mdev_device *mdev, unsigned int count);
+	int (*get_region_info_caps)(struct mdev_device *mdev,
+				    struct vfio_region_info *info,
+				    struct vfio_info_cap *caps);
 };
 
 /* the name the structure had when mdev was first posted */

@@ -253,4 +253,91 @@ TEST_F(fd, second_device)
 	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
+/*
+ * A vendor that describes its region in kernel memory. On all kernels the client
+ * sees what VFIO makes of it: the capabilities, or how much room they need.
+ */
+
+struct region_info {
+	struct vfio_region_info info;
+	struct vfio_region_info_cap_sparse_mmap sparse;
+	struct vfio_region_sparse_mmap_area area;
+};
+
+FIXTURE(region_op) {
+	char uuid[UUID_LEN + 1];
+	struct vfio_client vc;
+};
+
+FIXTURE_SETUP(region_op)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mnull region_op=1"));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+}
+
+FIXTURE_TEARDOWN(region_op)
+{
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(region_op, capabilities)
+{
+	struct region_info full;
+	const uint32_t flags = VFIO_REGION_INFO_FLAG_READ |
+			       VFIO_REGION_INFO_FLAG_WRITE |
+			       VFIO_REGION_INFO_FLAG_MMAP |
+			       VFIO_REGION_INFO_FLAG_CAPS;
+
+	/* no room: how much is needed */
+	ASSERT_EQ(0, vfio_region(self->vc.device, 0, &full.info));
+	EXPECT_EQ(sizeof(full), full.info.argsz);
+	EXPECT_EQ(flags, full.info.flags);
+	EXPECT_EQ(0, full.info.cap_offset);
+	EXPECT_EQ(REGION, full.info.size);
+	EXPECT_EQ(0, full.info.offset);
+
+	/* what is not asked for is ignored, not taken over */
+	memset(&full, 0xff, sizeof(full));
+	full.info.argsz = sizeof(full);
+	full.info.index = 0;
+	ASSERT_EQ(0, vfio_ioctl(self->vc.device, VFIO_DEVICE_GET_REGION_INFO,
+				&full));
+	EXPECT_EQ(flags, full.info.flags);
+	EXPECT_EQ(sizeof(full.info), full.info.cap_offset);
+	EXPECT_EQ(VFIO_REGION_INFO_CAP_SPARSE_MMAP, full.sparse.header.id);
+	EXPECT_EQ(1, full.sparse.header.version);
+	EXPECT_EQ(0, full.sparse.header.next);
+	EXPECT_EQ(1, full.sparse.nr_areas);
+	EXPECT_EQ(0, full.area.offset);
+	EXPECT_EQ(REGION, full.area.size);
+}
+
+TEST_F(region_op, errors)
+{
+	struct vfio_region_info region = {};
+
+	for (region.argsz = 0; region.argsz < 32; region.argsz++)
+		EXPECT_EQ(-EINVAL, vfio_ioctl(self->vc.device,
+					      VFIO_DEVICE_GET_REGION_INFO,
+					      &region));
+	EXPECT_EQ(-EINVAL, vfio_region(self->vc.device, 1, &region));
+	EXPECT_EQ(-EFAULT, vfio_ioctl(self->vc.device,
+				      VFIO_DEVICE_GET_REGION_INFO, (void *)8));
+
+	ASSERT_EQ(0, file_write("13", PARAM "fail_ioctl"));
+	EXPECT_EQ(-EACCES, vfio_region(self->vc.device, 0, &region));
+	/* neither success nor an errno */
+	ASSERT_EQ(0, file_write("-13", PARAM "fail_ioctl"));
+	EXPECT_EQ(-EIO, vfio_region(self->vc.device, 0, &region));
+	/* the rest is ioctls as ever */
+	EXPECT_EQ(13, vfio_ioctl(self->vc.device, VFIO_DEVICE_RESET, NULL));
+	ASSERT_EQ(0, file_write("0", PARAM "fail_ioctl"));
+}
+
 TEST_HARNESS_MAIN
