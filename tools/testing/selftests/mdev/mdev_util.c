@@ -190,8 +190,8 @@ int module_refs(const char *name)
 int modules_reset(void)
 {
 	static const char * const names[] = {
-		"mtty", "mtty_stock", "mnull", "mdev_test_bridge", "vfio_mdev",
-		"mdev",
+		"mtty", "mtty_stock", "mnull", "mdev_test", "mdev_test_bridge",
+		"vfio_mdev", "mdev",
 	};
 	unsigned int i;
 
