@@ -52,13 +52,15 @@ static bool mdev_driver_pins(const struct mdev_driver *drv)
 static int mdev_probe(struct device *dev)
 {
 	struct mdev_driver *drv = to_mdev_driver(dev->driver);
-	int ret;
+	int ret = 0;
 
 	/* pairs with the claim that precedes every unbind for removal */
 	if (!mdev_device_may_bind(dev_to_device_obj(dev)))
 		return -ENODEV;
 
-	ret = drv->probe ? drv->probe(to_mdev_device(dev)) : 0;
+	if (drv->probe)
+		ret = mdev_vendor_errno(dev, "probe",
+					drv->probe(to_mdev_device(dev)));
 	/* dropped in mdev_remove() */
 	if (!ret && mdev_driver_pins(drv))
 		__module_get(THIS_MODULE);
