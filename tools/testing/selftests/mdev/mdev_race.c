@@ -169,9 +169,12 @@ static const struct op {
 	  { EEXIST, EUSERS, ENODEV, ENOENT } },
 	{ "remove", op_remove, 2, false,
 	  { ENODEV, ENOENT, EBUSY, EAGAIN } },
-	/* EBUSY: the group is open; EINVAL: it has just lost its device */
+	/*
+	 * EBUSY: the group is open; EINVAL: it has just lost its device; ENXIO:
+	 * it went after its node in /dev was found
+	 */
 	{ "open", op_open, 2, true,
-	  { ENODEV, ENOENT, EBUSY, EINVAL } },
+	  { ENODEV, ENOENT, EBUSY, EINVAL, ENXIO } },
 	/* EBUSY: bound by somebody else in between */
 	{ "rebind", op_rebind, 1, true, { ENODEV, ENOENT, EBUSY } },
 	{ "read", op_read, 1, false, { ENODEV, ENOENT } },
