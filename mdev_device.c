@@ -142,6 +142,7 @@ static void mdev_device_set_removing(struct mdev_device_obj *obj)
 /**
  * mdev_open - the bridge opens a device
  * @mdev: the device
+ * @bridge: what its vendor can ask for
  *
  * From now on the device is not removed, and its parent not unregistered, until
  * mdev_close().
@@ -149,7 +150,7 @@ static void mdev_device_set_removing(struct mdev_device_obj *obj)
  * Context: process context; the bridge opens a device once at a time.
  * Return: 0, or -ENODEV if the device is being removed.
  */
-int mdev_open(struct mdev_device *mdev)
+int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 	int ret = -ENODEV;
@@ -160,6 +161,7 @@ int mdev_open(struct mdev_device *mdev)
 		atomic_inc(&obj->type->parent->open);
 		obj->holder_pid = task_tgid_nr(current);
 		get_task_comm(obj->holder_comm, current);
+		WRITE_ONCE(obj->bridge, bridge);
 		ret = 0;
 	}
 	spin_unlock(&obj->lock);
@@ -180,6 +182,7 @@ void mdev_close(struct mdev_device *mdev)
 
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
+	WRITE_ONCE(obj->bridge, NULL);
 	obj->users--;
 	atomic_dec(&parent->open);
 	wake_up_all(&parent->wait);

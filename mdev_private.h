@@ -160,6 +160,7 @@ enum mdev_device_state {
  * @mdev: what the vendor sees; its kobject is the reference count
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
+ * @bridge: what the bridge does for the classic vendor while the device is open
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: in the UUID table until the device is gone from sysfs
@@ -173,6 +174,7 @@ enum mdev_device_state {
 struct mdev_device_obj {
 	struct mdev_device mdev;
 	void *drvdata;
+	const struct mdev_bridge_ops *bridge;
 	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rhash_head uuid_node;
@@ -186,9 +188,11 @@ struct mdev_device_obj {
 
 /* vendors and the driver core hold the first member, mdev_from_dev() casts */
 static_assert(offsetof(struct mdev_device_obj, mdev) == 0);
-/* mdev_get_drvdata() and mdev_set_drvdata() are inline */
+/* what the vendor calls with a device is inline */
 static_assert(offsetof(struct mdev_device_obj, drvdata) ==
-	      offsetof(struct mdev_device_drvdata, drvdata));
+	      offsetof(struct mdev_device_classic, drvdata));
+static_assert(offsetof(struct mdev_device_obj, bridge) ==
+	      offsetof(struct mdev_device_classic, bridge));
 
 static inline struct mdev_device_obj *to_device_obj(struct mdev_device *mdev)
 {
@@ -209,11 +213,22 @@ static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
  * What can be said of a registration before mdev is there.
  */
 
+static inline bool mdev_migration_valid(const struct mdev_parent_ops *ops)
+{
+	bool can = ops->migration_flags;
+
+	return !ops->migration_set_state == !can &&
+	       !ops->migration_get_state == !can &&
+	       !ops->migration_get_data_size == !can &&
+	       !ops->log_start == !ops->log_stop &&
+	       !ops->log_start == !ops->log_read_and_clear;
+}
+
 static inline bool mdev_device_args_valid(const struct device *dev,
 					  const struct mdev_parent_ops *ops)
 {
 	return dev && ops && ops->create && ops->remove &&
-	       ops->supported_type_groups;
+	       ops->supported_type_groups && mdev_migration_valid(ops);
 }
 
 static inline bool mdev_parent_args_valid(const struct mdev_parent *parent,
@@ -360,7 +375,7 @@ void mdev_late_detach(struct mdev_late *late);
 int mdev_register_bridge(struct mdev_driver *drv);
 void mdev_unregister_bridge(struct mdev_driver *drv);
 const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
-int mdev_open(struct mdev_device *mdev);
+int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge);
 void mdev_close(struct mdev_device *mdev);
 bool mdev_is_open(struct mdev_device *mdev);
 int mdev_vendor_errno(struct device *dev, const char *op, int ret);

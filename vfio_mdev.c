@@ -2,10 +2,14 @@
 /*
  * The bridge: a VFIO device for every mediated device of the classic door.
  */
+#include <linux/interval_tree_generic.h>
+#include <linux/iova_bitmap.h>
 #include <linux/mdev.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
+#include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -18,15 +22,39 @@
 #define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
 
 /**
+ * struct vfio_mdev_pin - what one call of mdev_pin_pages() has pinned
+ * @rb: in vm->pins
+ * @subtree_last: the interval tree's
+ * @first: IOVA of the first byte
+ * @last: IOVA of the last byte
+ * @serial: number of this pin, from 1; 0 while it is being set up or undone
+ */
+struct vfio_mdev_pin {
+	struct rb_node rb;
+	u64 subtree_last;
+	u64 first;
+	u64 last;
+	u64 serial;
+};
+
+/**
  * struct vfio_mdev - a VFIO device
  * @vdev: VFIO's part; its reference count keeps the structure
  * @mdev: the mediated device; outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as @mdev
+ * @pins_lock: protects @pins, @serial and the pins' serials
+ * @pins: everything that VFIO may have pinned for the vendor, by IOVA
+ * @serial: of the latest pin
+ * @unmaps: told of unmapped ranges like the vendor's op
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
 	struct mdev_device *mdev;
 	const struct mdev_parent_ops *ops;
+	spinlock_t pins_lock;		/* protects the next two */
+	struct rb_root_cached pins;
+	u64 serial;
+	struct blocking_notifier_head unmaps;
 };
 
 /*
@@ -53,13 +81,243 @@ static void vfio_mdev_release_dev(struct vfio_device *vdev)
 		wake_up_var(&vfio_mdev_devices);
 }
 
+/* Memory of the user: what the vendor of an open device has pinned. */
+
+#define PIN_FIRST(pin)	((pin)->first)
+#define PIN_LAST(pin)	((pin)->last)
+INTERVAL_TREE_DEFINE(struct vfio_mdev_pin, rb, u64, subtree_last, PIN_FIRST,
+		     PIN_LAST, static, vfio_mdev_pins)
+
+static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
+{
+	if (npage <= 0)
+		return -EINVAL;
+	*first = ALIGN_DOWN((u64)iova, PAGE_SIZE);
+	if (check_add_overflow(*first, ((u64)npage << PAGE_SHIFT) - 1, last))
+		return -EINVAL;
+	return 0;
+}
+
+static void vfio_mdev_pin_free(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+{
+	spin_lock(&vm->pins_lock);
+	vfio_mdev_pins_remove(pin, &vm->pins);
+	spin_unlock(&vm->pins_lock);
+	kfree(pin);
+}
+
+/*
+ * Undo a pin that the caller has taken by clearing its serial. It leaves the tree
+ * last: the tree never has less than VFIO, which asks for what it has.
+ */
+static void vfio_mdev_unpin(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+{
+	vfio_unpin_pages(&vm->vdev, pin->first,
+			 (pin->last - pin->first + 1) >> PAGE_SHIFT);
+	vfio_mdev_pin_free(vm, pin);
+}
+
+static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
+			       int npage, int prot, struct page **pages)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_pin *pin;
+	u64 first, last;
+	int ret;
+
+	if (!vm->ops->dma_unmap && !rcu_access_pointer(vm->unmaps.head))
+		return -EINVAL;
+	ret = vfio_mdev_pin_range(iova, npage, &first, &last);
+	if (ret)
+		return ret;
+
+	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		return -ENOMEM;
+	pin->first = first;
+	pin->last = last;
+	/* first: VFIO may want back what it has pinned before it says so here */
+	spin_lock(&vm->pins_lock);
+	vfio_mdev_pins_insert(pin, &vm->pins);
+	spin_unlock(&vm->pins_lock);
+
+	ret = vfio_pin_pages(&vm->vdev, first, npage, prot, pages);
+	if (ret <= 0) {
+		vfio_mdev_pin_free(vm, pin);
+		return ret ?: -EFAULT;
+	}
+
+	spin_lock(&vm->pins_lock);
+	pin->serial = ++vm->serial;
+	spin_unlock(&vm->pins_lock);
+	return ret;
+}
+
+/* Take the pin of exactly this range. */
+static struct vfio_mdev_pin *vfio_mdev_take_exact(struct vfio_mdev *vm,
+						  u64 first, u64 last)
+{
+	struct vfio_mdev_pin *pin;
+
+	spin_lock(&vm->pins_lock);
+	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last)) {
+		if (pin->serial && pin->first == first && pin->last == last) {
+			pin->serial = 0;
+			break;
+		}
+	}
+	spin_unlock(&vm->pins_lock);
+	return pin;
+}
+
+static void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
+				  int npage)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_pin *pin = NULL;
+	u64 first, last;
+
+	if (!vfio_mdev_pin_range(iova, npage, &first, &last))
+		pin = vfio_mdev_take_exact(vm, first, last);
+	if (pin)
+		vfio_mdev_unpin(vm, pin);
+	else
+		dev_err_ratelimited(&mdev->dev,
+				    "vendor unpins %d pages at %#llx, which it did not pin\n",
+				    npage, (u64)iova);
+}
+
+/*
+ * Undo what the vendor ought to have undone: the pins in a range, up to a serial.
+ * Those that came later were not there yet when it was told.
+ */
+static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last,
+				 u64 serial)
+{
+	struct vfio_mdev_pin *pin;
+	unsigned int count = 0;
+
+	for (;;) {
+		spin_lock(&vm->pins_lock);
+		for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last);
+		     pin; pin = vfio_mdev_pins_iter_next(pin, first, last))
+			if (pin->serial && pin->serial <= serial)
+				break;
+		if (pin)
+			pin->serial = 0;
+		spin_unlock(&vm->pins_lock);
+		if (!pin)
+			break;
+		vfio_mdev_unpin(vm, pin);
+		count++;
+	}
+	if (count)
+		dev_err(&vm->mdev->dev,
+			"vendor forgot to unpin memory %u times, done for it\n",
+			count);
+}
+
+/* VFIO tells of every unmapped range as long as the device is bound to memory. */
+static void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz	= sizeof(unmap),
+		.iova	= iova,
+		.size	= length,
+	};
+	u64 last = iova + length - 1, serial;
+	bool pinned;
+
+	spin_lock(&vm->pins_lock);
+	pinned = vfio_mdev_pins_iter_first(&vm->pins, iova, last);
+	serial = vm->serial;
+	spin_unlock(&vm->pins_lock);
+	/* so the vendor has opened it */
+	if (!pinned)
+		return;
+
+	if (vm->ops->dma_unmap)
+		vm->ops->dma_unmap(vm->mdev, iova, length);
+	blocking_notifier_call_chain(&vm->unmaps, MDEV_DMA_UNMAP, &unmap);
+	vfio_mdev_unpin_rest(vm, iova, last, serial);
+}
+
+static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
+			    void *data, size_t len, bool write)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vfio_dma_rw(&vm->vdev, iova, data, len, write);
+}
+
+static int vfio_mdev_register_unmap(struct mdev_device *mdev,
+				    struct notifier_block *nb)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return blocking_notifier_chain_register(&vm->unmaps, nb);
+}
+
+static int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
+				      struct notifier_block *nb)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return blocking_notifier_chain_unregister(&vm->unmaps, nb);
+}
+
+/* The vendor is done with the user's memory, and should have said so. */
+static void vfio_mdev_forget_memory(struct vfio_mdev *vm)
+{
+	struct notifier_block *nb;
+
+	while ((nb = rcu_access_pointer(vm->unmaps.head))) {
+		dev_err(&vm->mdev->dev,
+			"vendor forgot to unregister a notifier, done for it\n");
+		blocking_notifier_chain_unregister(&vm->unmaps, nb);
+	}
+	vfio_mdev_unpin_rest(vm, 0, U64_MAX, U64_MAX);
+}
+
+static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vm->vdev.kvm;
+}
+
+static int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
+					enum vfio_device_mig_state cur,
+					enum vfio_device_mig_state end,
+					enum vfio_device_mig_state *next)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
+}
+
+static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
+	.pin_pages		= vfio_mdev_pin_pages,
+	.unpin_pages		= vfio_mdev_unpin_pages,
+	.dma_rw			= vfio_mdev_dma_rw,
+	.register_unmap		= vfio_mdev_register_unmap,
+	.unregister_unmap	= vfio_mdev_unregister_unmap,
+	.kvm			= vfio_mdev_kvm,
+	.mig_get_next_state	= vfio_mdev_mig_get_next_state,
+	.log_dirty		= iova_bitmap_set,
+};
+
+/* What VFIO calls. */
+
 static int vfio_mdev_open_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
 	/* first: from here on the ops stay where they are */
-	ret = mdev_open(vm->mdev);
+	ret = mdev_open(vm->mdev, &vfio_mdev_bridge_ops);
 	if (ret)
 		return ret;
 
@@ -72,11 +330,12 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 		ret = mdev_vendor_errno(vdev->dev, "open",
 					vm->ops->open(vm->mdev));
 		if (ret)
-			goto err_module;
+			goto err_memory;
 	}
 	return 0;
 
-err_module:
+err_memory:
+	vfio_mdev_forget_memory(vm);
 	module_put(vm->ops->owner);
 err_close:
 	mdev_close(vm->mdev);
@@ -89,6 +348,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 
 	if (vm->ops->release)
 		vm->ops->release(vm->mdev);
+	vfio_mdev_forget_memory(vm);
 	module_put(vm->ops->owner);
 	/* last: the ops may be gone after this */
 	mdev_close(vm->mdev);
@@ -277,6 +537,87 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
 }
 
+static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
+				    void __user *arg, size_t argsz)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+
+	if (!vm->ops->device_feature)
+		return -ENOTTY;
+	return vm->ops->device_feature(vm->mdev, flags, arg, argsz);
+}
+
+static struct file *
+vfio_mdev_migration_set_state(struct vfio_device *vdev,
+			      enum vfio_device_mig_state new_state)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+
+	return vm->ops->migration_set_state(vm->mdev, new_state);
+}
+
+static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
+					 enum vfio_device_mig_state *state)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+
+	return mdev_vendor_errno(vdev->dev, "migration_get_state",
+				 vm->ops->migration_get_state(vm->mdev, state));
+}
+
+static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
+					     unsigned long *stop_copy_length)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
+
+	ret = vm->ops->migration_get_data_size(vm->mdev, stop_copy_length);
+	return mdev_vendor_errno(vdev->dev, "migration_get_data_size", ret);
+}
+
+static const struct vfio_migration_ops vfio_mdev_migration_ops = {
+	.migration_set_state	 = vfio_mdev_migration_set_state,
+	.migration_get_state	 = vfio_mdev_migration_get_state,
+	.migration_get_data_size = vfio_mdev_migration_get_data_size,
+};
+
+static int vfio_mdev_log_start(struct vfio_device *vdev,
+			       struct rb_root_cached *ranges, u32 nnodes,
+			       u64 *page_size)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
+
+	ret = vm->ops->log_start(vm->mdev, ranges, nnodes, page_size);
+	return mdev_vendor_errno(vdev->dev, "log_start", ret);
+}
+
+static int vfio_mdev_log_stop(struct vfio_device *vdev)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+
+	return mdev_vendor_errno(vdev->dev, "log_stop",
+				 vm->ops->log_stop(vm->mdev));
+}
+
+static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
+					unsigned long iova,
+					unsigned long length,
+					struct iova_bitmap *dirty)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
+
+	ret = vm->ops->log_read_and_clear(vm->mdev, iova, length, dirty);
+	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
+}
+
+static const struct vfio_log_ops vfio_mdev_log_ops = {
+	.log_start		= vfio_mdev_log_start,
+	.log_stop		= vfio_mdev_log_stop,
+	.log_read_and_clear	= vfio_mdev_log_read_and_clear,
+};
+
 static const struct vfio_device_ops vfio_mdev_ops = {
 	.name			= "vfio-mdev",
 	.init			= vfio_mdev_init_dev,
@@ -289,6 +630,8 @@ static const struct vfio_device_ops vfio_mdev_ops = {
 	.mmap			= vfio_mdev_mmap,
 	.request		= vfio_mdev_request,
 	.get_region_info_caps	= vfio_mdev_get_region_info_caps,
+	.dma_unmap		= vfio_mdev_dma_unmap,
+	.device_feature		= vfio_mdev_device_feature,
 	.bind_iommufd		= vfio_iommufd_emulated_bind,
 	.unbind_iommufd		= vfio_iommufd_emulated_unbind,
 	.attach_ioas		= vfio_iommufd_emulated_attach_ioas,
@@ -306,6 +649,16 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 
 	vm->mdev = mdev;
 	vm->ops = mdev_classic_ops(mdev);
+	spin_lock_init(&vm->pins_lock);
+	vm->pins = RB_ROOT_CACHED;
+	BLOCKING_INIT_NOTIFIER_HEAD(&vm->unmaps);
+	if (vm->ops->migration_flags) {
+		vm->vdev.migration_flags = vm->ops->migration_flags;
+		/* older kernels know only the first part of it, see compat/ */
+		vm->vdev.mig_ops = (const void *)&vfio_mdev_migration_ops;
+	}
+	if (vm->ops->log_start)
+		vm->vdev.log_ops = &vfio_mdev_log_ops;
 	dev_set_drvdata(&mdev->dev, vm);
 
 	/* last: user space may open it at once */
@@ -353,3 +706,6 @@ module_exit(vfio_mdev_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("VFIO bridge for mediated devices");
 MODULE_ALIAS(MDEV_CLASSIC_MODALIAS);
+#if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)
+MODULE_INFO(import_ns, "IOMMUFD");	/* iova_bitmap_set() */
+#endif

@@ -34,6 +34,15 @@ struct compat_vfio_device_ops {
 #define vfio_iommufd_emulated_attach_ioas	NULL
 #define vfio_iommufd_emulated_detach_ioas	NULL
 
+/* the same for these */
+struct compat_vfio_migration_ops {
+	struct vfio_migration_ops;
+	int (*migration_get_data_size)(struct vfio_device *vdev,
+				       unsigned long *stop_copy_length);
+};
+
+#define vfio_migration_ops			compat_vfio_migration_ops
+
 /*
  * This VFIO leaves it to the driver's release op to free the device, newer ones
  * free it after that op. Do what they do.

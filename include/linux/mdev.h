@@ -10,11 +10,17 @@
 #include <linux/device.h>
 #include <linux/string.h>
 #include <linux/uuid.h>
+#include <uapi/linux/vfio.h>
 
+struct file;
+struct iova_bitmap;
 struct kobject;
+struct kvm;
 struct module;
+struct notifier_block;
+struct page;
+struct rb_root_cached;
 struct vfio_info_cap;
-struct vfio_region_info;
 struct vm_area_struct;
 
 /**
@@ -207,14 +213,44 @@ struct mdev_type_attribute {
  *	memory; @ioctl is not asked then. Set the size, offset and flags of region
  *	@info->index, all 0 before, and add capabilities to @caps, if any, with
  *	vfio_info_add_capability(). 0 or a negative errno.
+ * @dma_unmap: optional, and needed by who calls mdev_pin_pages(): user space
+ *	takes back @length bytes of its memory at @iova. Stop using what is pinned
+ *	there and unpin it before returning; a pin that overlaps the range at one
+ *	end goes altogether. Only called when something there is pinned. What is
+ *	still pinned afterwards is unpinned, and logged as an error.
+ * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features but
+ *	those of migration and dirty logging. @flags are those of &struct
+ *	vfio_device_feature, @arg is its data in user memory, of @argsz bytes. 0
+ *	or a positive number, which is passed on, or a negative errno; -ENOTTY if
+ *	the feature is unknown.
+ * @migration_flags: optional: VFIO_MIGRATION_STOP_COPY, perhaps with
+ *	VFIO_MIGRATION_P2P or VFIO_MIGRATION_PRE_COPY; 0 if devices cannot be
+ *	migrated. It and the next three go together.
+ * @migration_set_state: optional: take the device to @new_state, by way of the
+ *	states mdev_mig_get_next_state() names. The file to read or write its
+ *	state by if an arc asks for one; NULL or an error pointer otherwise.
+ * @migration_get_state: optional: store the state the device is in. 0 or a
+ *	negative errno.
+ * @migration_get_data_size: optional: store how many bytes are to be expected
+ *	when the device is stopped and copied now. 0 or a negative errno. Linux
+ *	6.1 never asks.
+ * @log_start: optional: note from now on what the device writes to by DMA, in
+ *	the @nnodes ranges of @ranges (&struct interval_tree_node; @start and
+ *	@last are addresses), in pages of *@page_size bytes, which may be
+ *	changed to what is used. 0 or a negative errno. It and the next two go
+ *	together.
+ * @log_stop: optional: take back @log_start. 0 or a negative errno.
+ * @log_read_and_clear: optional: call mdev_log_dirty() with @dirty for what was
+ *	written to in the @length bytes at @iova since the last time. 0 or a
+ *	negative errno.
  *
  * Every op may sleep. @create and @remove of different devices run at the same
  * time, on several CPUs; @create and @remove of one device do not. They run with
  * the parent's registration held: mdev_unregister_device() waits for them and
- * must not be called from them. @read, @write, @ioctl, @mmap and
- * @get_region_info_caps run only between @open and @release, any number of them
- * at once. No lock of the core is held in them. A missing @read, @write, @ioctl
- * or @mmap is -EINVAL to the caller.
+ * must not be called from them. The other ops that are not named above run only
+ * between @open and @release, any number of them at once. No lock of the core is
+ * held in them. A missing @read, @write, @ioctl or @mmap is -EINVAL to the
+ * caller; a missing @device_feature, @migration_set_state or @log_start -ENOTTY.
  *
  * The structure belongs to the vendor and must stay until
  * mdev_unregister_device() has returned.
@@ -246,6 +282,26 @@ struct mdev_parent_ops {
 	int (*get_region_info_caps)(struct mdev_device *mdev,
 				    struct vfio_region_info *info,
 				    struct vfio_info_cap *caps);
+	void (*dma_unmap)(struct mdev_device *mdev, u64 iova, u64 length);
+	int (*device_feature)(struct mdev_device *mdev, u32 flags,
+			      void __user *arg, size_t argsz);
+
+	u32 migration_flags;
+	struct file *
+	(*migration_set_state)(struct mdev_device *mdev,
+			       enum vfio_device_mig_state new_state);
+	int (*migration_get_state)(struct mdev_device *mdev,
+				   enum vfio_device_mig_state *state);
+	int (*migration_get_data_size)(struct mdev_device *mdev,
+				       unsigned long *stop_copy_length);
+
+	int (*log_start)(struct mdev_device *mdev,
+			 struct rb_root_cached *ranges, u32 nnodes,
+			 u64 *page_size);
+	int (*log_stop)(struct mdev_device *mdev);
+	int (*log_read_and_clear)(struct mdev_device *mdev, unsigned long iova,
+				  unsigned long length,
+				  struct iova_bitmap *dirty);
 };
 
 /* the name the structure had when mdev was first posted */
@@ -259,10 +315,35 @@ void mdev_unregister_device(struct device *dev);
  * mdev is a module.
  */
 
-/* private: how mdev_get_drvdata() and mdev_set_drvdata() see a device */
-struct mdev_device_drvdata {
+/* private: the action of notifiers that register_unmap() was given */
+#define MDEV_DMA_UNMAP	1UL
+
+/* private: what the bridge does for the vendor of an open device */
+struct mdev_bridge_ops {
+	int (*pin_pages)(struct mdev_device *mdev, dma_addr_t iova, int npage,
+			 int prot, struct page **pages);
+	void (*unpin_pages)(struct mdev_device *mdev, dma_addr_t iova,
+			    int npage);
+	int (*dma_rw)(struct mdev_device *mdev, dma_addr_t iova, void *data,
+		      size_t len, bool write);
+	int (*register_unmap)(struct mdev_device *mdev,
+			      struct notifier_block *nb);
+	int (*unregister_unmap)(struct mdev_device *mdev,
+				struct notifier_block *nb);
+	struct kvm *(*kvm)(struct mdev_device *mdev);
+	int (*mig_get_next_state)(struct mdev_device *mdev,
+				  enum vfio_device_mig_state cur,
+				  enum vfio_device_mig_state end,
+				  enum vfio_device_mig_state *next);
+	void (*log_dirty)(struct iova_bitmap *dirty, unsigned long iova,
+			  size_t length);
+};
+
+/* private: how the functions below see a device */
+struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
+	const struct mdev_bridge_ops *bridge;
 };
 
 /**
@@ -274,7 +355,7 @@ struct mdev_device_drvdata {
  */
 static inline void *mdev_get_drvdata(struct mdev_device *mdev)
 {
-	return container_of(mdev, struct mdev_device_drvdata, mdev)->drvdata;
+	return container_of(mdev, struct mdev_device_classic, mdev)->drvdata;
 }
 
 /**
@@ -288,7 +369,7 @@ static inline void *mdev_get_drvdata(struct mdev_device *mdev)
  */
 static inline void mdev_set_drvdata(struct mdev_device *mdev, void *data)
 {
-	container_of(mdev, struct mdev_device_drvdata, mdev)->drvdata = data;
+	container_of(mdev, struct mdev_device_classic, mdev)->drvdata = data;
 }
 
 /**
@@ -340,6 +421,157 @@ static inline struct mdev_device *mdev_from_dev(struct device *dev)
 static inline struct device *mdev_dev(struct mdev_device *mdev)
 {
 	return &mdev->dev;
+}
+
+/* private: NULL unless the device is open */
+static inline const struct mdev_bridge_ops *
+mdev_bridge_of(struct mdev_device *mdev)
+{
+	return READ_ONCE(container_of(mdev, struct mdev_device_classic,
+				      mdev)->bridge);
+}
+
+/**
+ * mdev_pin_pages - keep some of the user's memory in place, for DMA
+ * @mdev: the device
+ * @iova: where the user has mapped it for the device; of a page
+ * @npage: number of pages
+ * @prot: what the device will do with it: IOMMU_READ, IOMMU_WRITE or both
+ * @pages: where to store the pages, in order
+ *
+ * For classic vendors, between the start of their @open and the end of their
+ * @release. All pages are pinned, or none. Each call is to be undone by one of
+ * mdev_unpin_pages() with the same @iova and @npage. The vendor must have the op
+ * @dma_unmap, which may be called for the range before this returns: hold a lock
+ * of yours over this call and your note of what it pinned, and take that lock in
+ * @dma_unmap.
+ *
+ * Context: process context, sleeps.
+ * Return: @npage; -EINVAL if the range is not mapped, @npage is not positive, or
+ * the vendor has no @dma_unmap; -EPERM if @prot is more than the user allows;
+ * -E2BIG if the VFIO of this kernel does not pin so many at once; -ENOMEM, also
+ * if the user may not lock so much; -ENODEV if the device is not open; or
+ * another error of VFIO.
+ */
+static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
+				 int npage, int prot, struct page **pages)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	if (!bridge)
+		return -ENODEV;
+	return bridge->pin_pages(mdev, iova, npage, prot, pages);
+}
+
+/**
+ * mdev_unpin_pages - undo a mdev_pin_pages()
+ * @mdev: the device
+ * @iova: as it was given to mdev_pin_pages()
+ * @npage: as it was given to mdev_pin_pages()
+ *
+ * The device must not use the pages any more. What is not pinned is logged and
+ * left alone; and what is pinned after @release is logged and unpinned.
+ *
+ * Context: process context, sleeps.
+ */
+static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
+				    int npage)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	if (bridge)
+		bridge->unpin_pages(mdev, iova, npage);
+}
+
+/**
+ * mdev_dma_rw - copy from or to the user's memory as the device would by DMA
+ * @mdev: the device
+ * @iova: where the user has mapped it for the device; any byte
+ * @data: kernel memory
+ * @len: number of bytes
+ * @write: to the user's memory; from it otherwise
+ *
+ * For classic vendors, between the start of their @open and the end of their
+ * @release. Nothing needs to be pinned.
+ *
+ * Context: process context, sleeps; any process.
+ * Return: 0; -EINVAL if the range is not mapped or @len is 0; -EPERM if the user
+ * does not allow it; -EFAULT if its memory is gone; -ENODEV if the device is not
+ * open; or another error of VFIO. On error some bytes may have been copied.
+ */
+static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
+			      void *data, size_t len, bool write)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	if (!bridge)
+		return -ENODEV;
+	return bridge->dma_rw(mdev, iova, data, len, write);
+}
+
+/**
+ * mdev_kvm - the virtual machine that an open device belongs to
+ * @mdev: the device
+ *
+ * For classic vendors, between the start of their @open and the end of their
+ * @release, and as long as that no reference is needed.
+ *
+ * Context: any.
+ * Return: what the user has told VFIO; NULL if nothing, or if the device is not
+ * open.
+ */
+static inline struct kvm *mdev_kvm(struct mdev_device *mdev)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	return bridge ? bridge->kvm(mdev) : NULL;
+}
+
+/**
+ * mdev_mig_get_next_state - one step of a migration
+ * @mdev: the device
+ * @cur: the state it is in
+ * @end: the state it is to be taken to
+ * @next: where to store the state to go to from @cur, on the way to @end
+ *
+ * For the op @migration_set_state, which calls it until it has arrived.
+ *
+ * Context: any.
+ * Return: 0; -EINVAL if there is no way, or if it leads through a state that is
+ * not among the vendor's @migration_flags; -ENODEV if the device is not open.
+ */
+static inline int
+mdev_mig_get_next_state(struct mdev_device *mdev,
+			enum vfio_device_mig_state cur,
+			enum vfio_device_mig_state end,
+			enum vfio_device_mig_state *next)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	if (!bridge)
+		return -ENODEV;
+	return bridge->mig_get_next_state(mdev, cur, end, next);
+}
+
+/**
+ * mdev_log_dirty - the device has written to the user's memory
+ * @mdev: the device
+ * @dirty: as it was given to the op @log_read_and_clear
+ * @iova: where
+ * @length: number of bytes
+ *
+ * For the op @log_read_and_clear only.
+ *
+ * Context: process context, sleeps.
+ */
+static inline void mdev_log_dirty(struct mdev_device *mdev,
+				  struct iova_bitmap *dirty,
+				  unsigned long iova, size_t length)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+
+	if (bridge)
+		bridge->log_dirty(dirty, iova, length);
 }
 
 /*

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/iommufd.h>
 #include <linux/netlink.h>
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
@@ -454,15 +455,32 @@ ssize_t vfio_write(int fd, const void *buf, size_t count, off_t pos)
 	return ret < 0 ? -errno : ret;
 }
 
-int vfio_attach(struct vfio_client *vc, const char *uuid)
+static bool vfio_iommufd;
+
+bool vfio_use_iommufd(bool iommufd)
+{
+	vfio_iommufd = iommufd;
+	return !iommufd || file_exists("/dev/iommu");
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static int open_fd(int *fd, const char *path)
+{
+	*fd = open(path, O_RDWR | O_CLOEXEC);
+	return *fd < 0 ? -errno : 0;
+}
+
+static int attach_group(struct vfio_client *vc, const char *uuid)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
 	char group[16], path[32];
 	int ret;
-
-	vc->device = -1;
-	vc->group = -1;
-	vc->container = -1;
 
 	ret = link_base(group, sizeof(group), MDEV_DEVICES "/%s/iommu_group",
 			uuid);
@@ -470,32 +488,98 @@ int vfio_attach(struct vfio_client *vc, const char *uuid)
 		return ret;
 	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
 
-	vc->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (vc->container < 0)
-		return -errno;
-	vc->group = open(path, O_RDWR | O_CLOEXEC);
-	if (vc->group < 0) {
-		ret = -errno;
-		goto err;
-	}
+	ret = open_fd(&vc->container, "/dev/vfio/vfio");
+	if (ret)
+		return ret;
+	ret = open_fd(&vc->group, path);
+	if (ret)
+		return ret;
 	ret = vfio_ioctl(vc->group, VFIO_GROUP_GET_STATUS, &status);
 	if (ret)
-		goto err;
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE)) {
-		ret = -EPERM;
-		goto err;
-	}
+		return ret;
+	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		return -EPERM;
 	ret = vfio_ioctl(vc->group, VFIO_GROUP_SET_CONTAINER, &vc->container);
 	if (ret)
-		goto err;
-	ret = vfio_ioctl(vc->container, VFIO_SET_IOMMU,
-			 (void *)VFIO_TYPE1v2_IOMMU);
-	if (ret)
-		goto err;
-	return 0;
+		return ret;
+	return vfio_ioctl(vc->container, VFIO_SET_IOMMU,
+			  (void *)VFIO_TYPE1v2_IOMMU);
+}
 
-err:
-	vfio_close(vc);
+static int attach_iommufd(struct vfio_client *vc)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	int ret;
+
+	ret = open_fd(&vc->iommufd, "/dev/iommu");
+	if (ret)
+		return ret;
+	ret = vfio_ioctl(vc->iommufd, IOMMU_IOAS_ALLOC, &alloc);
+	vc->ioas = alloc.out_ioas_id;
+	return ret;
+}
+
+int vfio_attach(struct vfio_client *vc, const char *uuid)
+{
+	int ret;
+
+	vc->device = -1;
+	vc->group = -1;
+	vc->container = -1;
+	vc->iommufd = -1;
+	ret = vfio_iommufd ? attach_iommufd(vc) : attach_group(vc, uuid);
+	if (ret)
+		vfio_close(vc);
+	return ret;
+}
+
+/* the name of the only entry of a folder */
+static int only_entry(char *buf, size_t size, const char *path)
+{
+	struct dirent *de;
+	int ret = -ENOENT;
+	DIR *dir;
+
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while ((de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
+		snprintf(buf, size, "%s", de->d_name);
+		ret = 0;
+	}
+	closedir(dir);
+	return ret;
+}
+
+static int open_cdev(struct vfio_client *vc, const char *uuid)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = vc->iommufd,
+	};
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.pt_id = vc->ioas,
+	};
+	char path[PATH_MAX], name[NAME_MAX + 1];
+	int ret;
+
+	snprintf(path, sizeof(path), MDEV_DEVICES "/%s/vfio-dev", uuid);
+	ret = only_entry(name, sizeof(name), path);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	ret = open_fd(&vc->device, path);
+	if (ret)
+		return ret;
+	ret = vfio_ioctl(vc->device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+	if (!ret)
+		ret = vfio_ioctl(vc->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				 &attach);
+	if (ret)
+		close_fd(&vc->device);
 	return ret;
 }
 
@@ -503,6 +587,8 @@ int vfio_open_device(struct vfio_client *vc, const char *uuid)
 {
 	int ret;
 
+	if (vc->iommufd >= 0)
+		return open_cdev(vc, uuid);
 	ret = vfio_ioctl(vc->group, VFIO_GROUP_GET_DEVICE_FD, (void *)uuid);
 	if (ret < 0)
 		return ret;
@@ -523,13 +609,6 @@ int vfio_open(struct vfio_client *vc, const char *uuid)
 	return ret;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 void vfio_close_device(struct vfio_client *vc)
 {
 	close_fd(&vc->device);
@@ -540,6 +619,52 @@ void vfio_close(struct vfio_client *vc)
 	close_fd(&vc->device);
 	close_fd(&vc->group);
 	close_fd(&vc->container);
+	close_fd(&vc->iommufd);
+}
+
+int vfio_dma_map(struct vfio_client *vc, void *mem, uint64_t iova, size_t size,
+		 bool writable)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ |
+			 (writable ? VFIO_DMA_MAP_FLAG_WRITE : 0),
+		.vaddr = (uintptr_t)mem,
+		.iova = iova,
+		.size = size,
+	};
+	struct iommu_ioas_map ioas_map = {
+		.size = sizeof(ioas_map),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0),
+		.ioas_id = vc->ioas,
+		.user_va = (uintptr_t)mem,
+		.length = size,
+		.iova = iova,
+	};
+
+	if (vc->iommufd >= 0)
+		return vfio_ioctl(vc->iommufd, IOMMU_IOAS_MAP, &ioas_map);
+	return vfio_ioctl(vc->container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+int vfio_dma_unmap(struct vfio_client *vc, uint64_t iova, size_t size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = size,
+	};
+	struct iommu_ioas_unmap ioas_unmap = {
+		.size = sizeof(ioas_unmap),
+		.ioas_id = vc->ioas,
+		.iova = iova,
+		.length = size,
+	};
+
+	if (vc->iommufd >= 0)
+		return vfio_ioctl(vc->iommufd, IOMMU_IOAS_UNMAP, &ioas_unmap);
+	return vfio_ioctl(vc->container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
 int vfio_region(int fd, unsigned int index, struct vfio_region_info *info)

@@ -101,20 +101,36 @@ int kmsg_open(void);
 /* is there a line that holds both, now or within a second? */
 bool kmsg_find(int fd, const char *one, const char *two);
 
-/* VFIO by group and container */
+/*
+ * A VFIO client, by group and container, or by the device's own node and iommufd.
+ * What is not in use is -1.
+ */
 struct vfio_client {
 	int container;
 	int group;
+	int iommufd;
+	uint32_t ioas;
 	int device;
 };
 
-/* container, group and IOMMU, without the device */
+/*
+ * Have vfio_attach() and vfio_open() take the second way. False if this kernel
+ * does not have it: a fixture's setup skips then.
+ */
+bool vfio_use_iommufd(bool iommufd);
+
+/* all but opening the device; for its own node, this is only the iommufd */
 int vfio_attach(struct vfio_client *vc, const char *uuid);
 int vfio_open_device(struct vfio_client *vc, const char *uuid);
 /* all of it */
 int vfio_open(struct vfio_client *vc, const char *uuid);
 void vfio_close_device(struct vfio_client *vc);
 void vfio_close(struct vfio_client *vc);
+
+/* let the device use memory of ours, at @iova */
+int vfio_dma_map(struct vfio_client *vc, void *mem, uint64_t iova, size_t size,
+		 bool writable);
+int vfio_dma_unmap(struct vfio_client *vc, uint64_t iova, size_t size);
 
 /* ioctl(), pread() and pwrite() with a negative errno */
 int vfio_ioctl(int fd, unsigned long cmd, void *arg);
