@@ -79,17 +79,39 @@ static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
 	return NULL;
 }
 
-/* The parent is listed from here on, so that a second registration fails. */
-static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev)
+static struct mdev_parent_obj *
+mdev_parent_find_handle(const struct mdev_parent *handle)
 {
 	struct mdev_parent_obj *parent;
+
+	lockdep_assert_held(&mdev_parents_lock);
+
+	list_for_each_entry(parent, &mdev_parents, next)
+		if (parent->parent == handle)
+			return parent;
+	return NULL;
+}
+
+/*
+ * The parent is listed from here on, so that a second registration fails. @handle:
+ * modern door: the vendor's; NULL otherwise.
+ */
+static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev,
+						   struct mdev_parent *handle)
+{
+	struct mdev_parent_obj *parent;
+
+	/* a kobject that is not in sysfs cannot have children there */
+	if (!dev->kobj.state_in_sysfs)
+		return ERR_PTR(-EINVAL);
 
 	parent = kzalloc(sizeof(*parent), GFP_KERNEL);
 	if (!parent)
 		return ERR_PTR(-ENOMEM);
 
 	mutex_lock(&mdev_parents_lock);
-	if (mdev_parent_find(dev)) {
+	if (mdev_parent_find(dev) ||
+	    (handle && mdev_parent_find_handle(handle))) {
 		mutex_unlock(&mdev_parents_lock);
 		kfree(parent);
 		return ERR_PTR(-EEXIST);
@@ -100,6 +122,7 @@ static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev)
 	parent->state = MDEV_PARENT_SETUP;
 	/* dropped in mdev_parent_forget() */
 	parent->dev = get_device(dev);
+	parent->parent = handle;
 	init_rwsem(&parent->unreg_sem);
 	INIT_LIST_HEAD(&parent->types);
 	spin_lock_init(&parent->devices_lock);
@@ -225,9 +248,10 @@ static bool mdev_parent_claim(struct mdev_parent_obj *parent)
  * before this returns. Undo with mdev_unregister_device().
  *
  * Context: process context, sleeps; not from within a callback of @ops.
- * Return: 0; -EINVAL if @dev, @ops or a mandatory op is missing, or a type has
- * no name; -EEXIST if @dev is registered already, through either door, or two
- * types have the same name; -ENOMEM. On error nothing is registered.
+ * Return: 0; -EINVAL if @dev, @ops or a mandatory op is missing, ops that go
+ * together are not all there, @dev is not in sysfs, or a type has no name;
+ * -EEXIST if @dev is registered already, through either door, or two types have
+ * the same name; -ENOMEM. On error nothing is registered.
  */
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 {
@@ -236,7 +260,7 @@ int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 	if (!mdev_device_args_valid(dev, ops))
 		return -EINVAL;
 
-	parent = mdev_parent_reserve(dev);
+	parent = mdev_parent_reserve(dev, NULL);
 	if (IS_ERR(parent))
 		return PTR_ERR(parent);
 
@@ -292,9 +316,9 @@ EXPORT_SYMBOL(mdev_unregister_device);
  * Undo with mdev_unregister_parent().
  *
  * Context: process context, sleeps; not from within a callback of @mdev_driver.
- * Return: 0; -EINVAL if an argument or a type's name is missing; -EEXIST if @dev
- * is registered already, through either door, or two types have the same name;
- * -ENOMEM. On error nothing is registered.
+ * Return: 0; -EINVAL if an argument or a type's name is missing, or @dev is not in
+ * sysfs; -EEXIST if @dev is registered already, through either door, or @parent
+ * is, or two types have the same name; -ENOMEM. On error nothing is registered.
  */
 int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 			 struct mdev_driver *mdev_driver,
@@ -305,7 +329,7 @@ int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 	if (!mdev_parent_args_valid(parent, dev, mdev_driver, types, nr_types))
 		return -EINVAL;
 
-	obj = mdev_parent_reserve(dev);
+	obj = mdev_parent_reserve(dev, parent);
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
 
@@ -315,7 +339,6 @@ int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 	parent->types = types;
 	parent->nr_types = nr_types;
 
-	obj->parent = parent;
 	obj->driver = mdev_driver;
 	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
 					  mdev_driver->max_instances));
@@ -338,18 +361,14 @@ EXPORT_SYMBOL(mdev_register_parent);
 void mdev_unregister_parent(struct mdev_parent *parent)
 {
 	struct mdev_parent_obj *obj;
-	bool claimed = false;
+	bool claimed;
 
 	if (!parent)
 		return;
 
 	mutex_lock(&mdev_parents_lock);
-	list_for_each_entry(obj, &mdev_parents, next) {
-		if (obj->parent == parent) {
-			claimed = mdev_parent_claim(obj);
-			break;
-		}
-	}
+	obj = mdev_parent_find_handle(parent);
+	claimed = mdev_parent_claim(obj);
 	mutex_unlock(&mdev_parents_lock);
 
 	if (claimed)

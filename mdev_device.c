@@ -125,6 +125,19 @@ void mdev_device_set_live(struct mdev_device_obj *obj)
 	spin_unlock(&obj->lock);
 }
 
+/* Its driver asks. If it is being removed but stays, that makes up for it. */
+bool mdev_device_may_match(struct mdev_device_obj *obj)
+{
+	bool live;
+
+	spin_lock(&obj->lock);
+	live = obj->state == MDEV_LIVE;
+	if (obj->state == MDEV_REMOVING)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
+	return live;
+}
+
 bool mdev_device_may_bind(struct mdev_device_obj *obj)
 {
 	return READ_ONCE(obj->state) != MDEV_REMOVING;
@@ -137,6 +150,28 @@ static void mdev_device_set_removing(struct mdev_device_obj *obj)
 
 	WRITE_ONCE(obj->state, MDEV_REMOVING);
 	obj->mdev.active = false;
+	obj->missed = false;
+}
+
+/* A removal is off. Bind the driver if @bound, or if it came by meanwhile. */
+static void mdev_device_revive(struct mdev_device_obj *obj, bool bound)
+{
+	int ret;
+
+	spin_lock(&obj->lock);
+	bound |= obj->missed;
+	WRITE_ONCE(obj->state, bound ? MDEV_RESERVED : MDEV_LIVE);
+	obj->mdev.active = !bound;
+	spin_unlock(&obj->lock);
+	if (!bound)
+		return;
+
+	ret = mdev_bus_attach(obj);
+	if (ret) {
+		dev_warn(&obj->mdev.dev, "driver could not be bound again: %d\n",
+			 ret);
+		mdev_device_set_live(obj);
+	}
 }
 
 /**
@@ -289,7 +324,7 @@ static int mdev_device_claim(struct mdev_device_obj *obj)
 
 	ret = mdev_device_wait_closed(obj);
 	if (ret)
-		mdev_device_set_live(obj);
+		mdev_device_revive(obj, false);
 	return ret;
 }
 
@@ -324,20 +359,7 @@ static void mdev_device_restore(struct mdev_device_obj *obj, bool bound)
 	if (ret)
 		dev_warn(dev, "vendor's files could not be restored: %d\n", ret);
 
-	if (!bound) {
-		mdev_device_set_live(obj);
-		return;
-	}
-
-	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->state, MDEV_RESERVED);
-	spin_unlock(&obj->lock);
-
-	ret = mdev_bus_attach(obj);
-	if (ret) {
-		dev_warn(dev, "driver could not be bound again: %d\n", ret);
-		mdev_device_set_live(obj);
-	}
+	mdev_device_revive(obj, bound);
 }
 
 /*

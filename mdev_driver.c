@@ -32,11 +32,8 @@ static int mdev_match(struct device *dev, const struct device_driver *drv)
 	struct mdev_parent_obj *parent = obj->type->parent;
 	struct mdev_driver *wanted;
 
-	if (READ_ONCE(obj->state) != MDEV_LIVE)
-		return 0;
-
 	wanted = parent->ops ? READ_ONCE(mdev_bridge) : parent->driver;
-	return wanted == to_mdev_driver(drv);
+	return wanted == to_mdev_driver(drv) && mdev_device_may_match(obj);
 }
 
 /*

@@ -127,6 +127,18 @@ static void mdev_late_complain(const struct mdev_late_entry *entry)
 		       entry->driver->driver.name, entry->error);
 }
 
+/* A handle serves one registration; it says itself which, if it is in use. */
+static bool mdev_late_handle_used(struct mdev_late *late,
+				  const struct mdev_parent *handle)
+{
+	struct mdev_late_entry *entry;
+
+	lockdep_assert_held(&late->lock);
+
+	entry = handle ? mdev_late_find(late, handle->dev) : NULL;
+	return entry && entry->parent == handle;
+}
+
 /**
  * mdev_late_register - keep a registration, and bind it if mdev is there
  * @late: the queue
@@ -148,7 +160,8 @@ int mdev_late_register(struct mdev_late *late,
 		return -ENOMEM;
 
 	mutex_lock(&late->lock);
-	if (mdev_late_find(late, entry->key)) {
+	if (mdev_late_find(late, entry->key) ||
+	    mdev_late_handle_used(late, entry->parent)) {
 		mutex_unlock(&late->lock);
 		kfree(entry);
 		return request->kind == MDEV_LATE_DRIVER ? -EBUSY : -EEXIST;

@@ -167,6 +167,7 @@ enum mdev_device_state {
  * @rcu: lookups in the UUID table may still look at a device that has left it
  * @lock: protects the members below
  * @state: see enum mdev_device_state
+ * @missed: a driver came by while it was REMOVING
  * @users: 1 while the VFIO device is open, classic door only
  * @holder_pid: thread group that opened it
  * @holder_comm: its name at that time
@@ -181,6 +182,7 @@ struct mdev_device_obj {
 	struct rcu_head rcu;
 	spinlock_t lock;		/* protects what follows */
 	enum mdev_device_state state;
+	bool missed;
 	unsigned int users;
 	pid_t holder_pid;
 	char holder_comm[TASK_COMM_LEN];
@@ -340,6 +342,7 @@ void mdev_uuid_table_destroy(void);
 int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid);
 int mdev_device_remove(struct mdev_device_obj *obj);
 void mdev_devices_remove_all(struct mdev_parent_obj *parent);
+bool mdev_device_may_match(struct mdev_device_obj *obj);
 bool mdev_device_may_bind(struct mdev_device_obj *obj);
 void mdev_device_set_live(struct mdev_device_obj *obj);
 

@@ -181,6 +181,18 @@ static const char *mdev_type_name(struct mdev_parent_obj *parent, unsigned int i
 	return parent->parent->types[i]->sysfs_name ?: "";
 }
 
+/* Would they have one directory? There are no slashes in those. */
+static bool mdev_type_same_name(const char *a, const char *b)
+{
+	while (*a == *b || (*a == '/' && *b == '!') || (*a == '!' && *b == '/')) {
+		if (!*a)
+			return true;
+		a++;
+		b++;
+	}
+	return false;
+}
+
 static int mdev_type_check_name(struct mdev_parent_obj *parent, unsigned int n)
 {
 	const char *name = mdev_type_name(parent, n);
@@ -189,7 +201,7 @@ static int mdev_type_check_name(struct mdev_parent_obj *parent, unsigned int n)
 	if (!*name)
 		return -EINVAL;
 	for (i = 0; i < n; i++)
-		if (!strcmp(mdev_type_name(parent, i), name))
+		if (mdev_type_same_name(mdev_type_name(parent, i), name))
 			return -EEXIST;
 	return 0;
 }

@@ -139,6 +139,7 @@ struct vendor {
 	int create_ret;
 	int remove_ret;
 	bool hides_name;
+	bool rescans;
 
 	/* what it has seen; the last device, if it is still there */
 	struct mdev_device *mdev;
@@ -190,6 +191,9 @@ static int vendor_remove(struct mdev_device *mdev)
 
 	if (v->hides_name)
 		mdev->dev.kobj.name = mdev_get_drvdata(mdev);
+	/* as when a driver is registered just now */
+	if (v->rescans && bus_rescan_devices(mdev->dev.bus))
+		return -EIO;
 	if (!v->remove_ret)
 		v->mdev = NULL;
 	v->removes++;
@@ -524,6 +528,65 @@ static void register_without(struct kunit *test)
 	expect_registered(test, v);
 }
 
+/* Ops that are of use together only. */
+static void register_half_of_ops(struct kunit *test)
+{
+	static const size_t halves[] = {
+		offsetof(struct vendor, ops.migration_set_state),
+		offsetof(struct vendor, ops.migration_get_state),
+		offsetof(struct vendor, ops.migration_get_data_size),
+		offsetof(struct vendor, ops.log_start),
+		offsetof(struct vendor, ops.log_stop),
+		offsetof(struct vendor, ops.log_read_and_clear),
+	};
+	struct vendor *v = vendor_new(test, "parent", false);
+	int refs = kref_of(v->dev), i;
+
+	for (i = 0; i < ARRAY_SIZE(halves); i++) {
+		void **member = (void *)v + halves[i];
+
+		*member = v;
+		KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
+		*member = NULL;
+	}
+	v->ops.migration_flags = VFIO_MIGRATION_STOP_COPY;
+	KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
+	v->ops.migration_flags = 0;
+	expect_nothing(test, v, refs);
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(v));
+}
+
+static void register_nowhere(struct kunit *test)
+{
+	struct vendor *v = vendor_of_door(test);
+	struct device *dev = v->dev;
+	struct device nowhere = {};
+
+	vendor_unregister(v);
+	device_initialize(&nowhere);
+	v->dev = &nowhere;
+	KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
+	KUNIT_EXPECT_EQ(test, 1, kref_of(&nowhere));
+	v->dev = dev;
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(v));
+}
+
+static void register_handle_twice(struct kunit *test)
+{
+	struct vendor *one = vendor_new_registered(test, "one", true);
+	struct vendor *two = vendor_new(test, "two", true);
+	int refs = kref_of(two->dev);
+
+	two->parent_arg = &one->parent;
+	KUNIT_EXPECT_EQ(test, -EEXIST, vendor_register(two));
+	expect_nothing(test, two, refs);
+	KUNIT_EXPECT_PTR_EQ(test, one->dev, one->parent.dev);
+	KUNIT_EXPECT_EQ(test, 0, admin_create(one, "a", 1));
+
+	two->parent_arg = &two->parent;
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(two));
+}
+
 static const struct bad_names {
 	const char *desc;
 	const char *names[MAX_TYPES];
@@ -533,6 +596,7 @@ static const struct bad_names {
 	{ "last missing", { "a", "b", NULL }, -EINVAL },
 	{ "empty", { "a", "", "b" }, -EINVAL },
 	{ "twice", { "a", "b", "a" }, -EEXIST },
+	{ "one directory", { "a/!b", "b", "a!/b" }, -EEXIST },
 };
 
 KUNIT_ARRAY_PARAM_DESC(bad_names, bad_names, desc);
@@ -804,9 +868,9 @@ static const struct vendor_ret {
 
 KUNIT_ARRAY_PARAM_DESC(vendor_rets, vendor_rets, desc);
 
-static void create_vendor_fails(struct kunit *test)
+/* The modern door has no create; its vendor sees the device in probe. */
+static void vendor_fails(struct kunit *test, struct vendor *v)
 {
-	struct vendor *v = vendor_new_registered(test, "parent", false);
 	const struct vendor_ret *create = test->param_value;
 
 	v->create_ret = create->ret;
@@ -817,6 +881,13 @@ static void create_vendor_fails(struct kunit *test)
 
 	v->create_ret = 0;
 	KUNIT_EXPECT_EQ(test, 0, admin_create(v, "a", 1));
+	vendor_unregister(v);
+}
+
+static void create_vendor_fails(struct kunit *test)
+{
+	vendor_fails(test, vendor_new_registered(test, "classic", false));
+	vendor_fails(test, vendor_new_registered(test, "modern", true));
 }
 
 static void create_add_fails(struct kunit *test)
@@ -977,9 +1048,17 @@ static void remove_vendor_refuses(struct kunit *test)
 		device_release_driver(mdev_dev(v->mdev));
 	}
 
+	/* a driver that comes in the middle finds the device afterwards */
+	KUNIT_ASSERT_NULL(test, mdev_dev(v->mdev)->driver);
+	v->rescans = true;
+	KUNIT_ASSERT_EQ(test, remove->errno, admin_remove(v, 1));
+	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
+	KUNIT_EXPECT_NOT_NULL(test, mdev_dev(v->mdev)->driver);
+	v->rescans = false;
+
 	/* it has no say when the parent goes */
 	vendor_unregister(v);
-	KUNIT_EXPECT_EQ(test, 3, v->removes);
+	KUNIT_EXPECT_EQ(test, 4, v->removes);
 	KUNIT_EXPECT_FALSE(test, admin_sees(v, UUID, 1));
 }
 
@@ -1150,6 +1229,9 @@ static void quota_of_vendor(struct kunit *test)
 
 static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(register_without, mandatory_gen_params),
+	KUNIT_CASE(register_half_of_ops),
+	KUNIT_CASE_PARAM(register_nowhere, doors_gen_params),
+	KUNIT_CASE(register_handle_twice),
 	KUNIT_CASE_PARAM(register_bad_names, bad_names_gen_params),
 	KUNIT_CASE_PARAM(register_names, doors_gen_params),
 	KUNIT_CASE_PARAM(register_twice, two_doors_gen_params),
@@ -1429,7 +1511,7 @@ static void late_duplicates(struct kunit *test)
 {
 	struct offer *o = offer_pending(test);
 	struct mdev_parent handle = {};
-	struct mdev_late_entry other = o->b;
+	struct mdev_late_entry other = o->b, again;
 	int refs = kref_of(o->a.dev);
 	int i;
 
@@ -1442,6 +1524,10 @@ static void late_duplicates(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -EEXIST, late_register(&o->a));
 		KUNIT_EXPECT_EQ(test, -EEXIST, late_register(&o->b));
 		KUNIT_EXPECT_EQ(test, -EEXIST, late_register(&other));
+		/* nor does a handle serve two devices */
+		again = o->b;
+		again.key = &again;
+		KUNIT_EXPECT_EQ(test, -EEXIST, late_register(&again));
 		KUNIT_EXPECT_EQ(test, -EBUSY, late_register(&o->c));
 		KUNIT_EXPECT_EQ(test, refs, kref_of(o->a.dev));
 		late_attach(NULL);
@@ -1605,7 +1691,8 @@ static struct kunit_suite mdev_late_suite = {
 
 kunit_test_suite(mdev_late_suite);
 
-MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+/* not MODULE_IMPORT_NS(): 6.12 wants that without quotes */
+MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");
 #endif
 
 MODULE_LICENSE("GPL");

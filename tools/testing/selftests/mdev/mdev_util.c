@@ -192,6 +192,7 @@ int modules_reset(void)
 {
 	static const char * const names[] = {
 		"mtty", "mtty_stock", "mnull", "mdev_test", "mdev_test_bridge",
+		"mdev_test_dma",
 		"vfio_mdev", "mdev",
 	};
 	unsigned int i;

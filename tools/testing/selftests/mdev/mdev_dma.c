@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The client's memory in the hands of a classic vendor: pinning, copying, what is
+ * unmapped under it, and what the bridge does about a vendor that forgets.
+ *
+ * The vendor is mdev_test_dma, which does as it is told by ioctl. Whether memory
+ * is still pinned is seen from VmPin and VmLck of this process: VFIO accounts for
+ * pinned memory in the one or the other.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/capability.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "../kselftest_harness.h"
+#include "mdev_util.h"
+#include "test_modules/mdev_test_dma.h"
+
+#define TYPE	"mdev_test_dma/platform-dma"
+#define PAGE	4096ULL
+#define PAGES	64
+#define SIZE	(PAGES * PAGE)
+#define IOVA	0x10000000ULL
+#define R	1
+#define RW	3
+
+struct client {
+	char uuid[UUID_LEN + 1];
+	struct vfio_client vc;
+	unsigned char *mem;
+	long locked;
+};
+
+static long memory_locked(void)
+{
+	static const char * const names[] = { "\nVmPin:", "\nVmLck:" };
+	char status[4096], *line;
+	long kib = 0;
+	int ret, i;
+
+	ret = file_read(status, sizeof(status), "/proc/self/status");
+	for (i = 0; ret > 0 && i < 2; i++) {
+		line = strstr(status, names[i]);
+		kib += line ? atol(line + strlen(names[i])) : 0;
+	}
+	return kib;
+}
+
+static int client_open(struct client *c)
+{
+	int ret;
+
+	c->locked = memory_locked();
+	c->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (c->mem == MAP_FAILED)
+		return -errno;
+	ret = vfio_open(&c->vc, c->uuid);
+	if (ret)
+		return ret;
+	return vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true);
+}
+
+static int range(struct client *c, unsigned long cmd, uint64_t iova, int npage,
+		 int prot)
+{
+	struct test_dma_range r = { .iova = iova, .npage = npage, .prot = prot };
+
+	return vfio_ioctl(c->vc.device, cmd, &r);
+}
+
+static int pin(struct client *c, uint64_t iova, int npage, int prot)
+{
+	return range(c, TEST_DMA_PIN, iova, npage, prot);
+}
+
+static int unpin(struct client *c, uint64_t iova, int npage)
+{
+	return range(c, TEST_DMA_UNPIN, iova, npage, 0);
+}
+
+static int fill(struct client *c, uint64_t iova, unsigned char byte)
+{
+	struct test_dma_fill f = { .iova = iova, .byte = byte };
+
+	return vfio_ioctl(c->vc.device, TEST_DMA_FILL, &f);
+}
+
+static int dma_rw(struct client *c, uint64_t iova, void *buf, size_t len,
+		  bool write)
+{
+	struct test_dma_rw rw = {
+		.iova = iova, .addr = (uintptr_t)buf, .len = len, .write = write,
+	};
+
+	return vfio_ioctl(c->vc.device, TEST_DMA_RW, &rw);
+}
+
+static struct test_dma_unmaps unmaps(struct client *c)
+{
+	struct test_dma_unmaps u = { .count = -1U };
+
+	vfio_ioctl(c->vc.device, TEST_DMA_UNMAPS, &u);
+	return u;
+}
+
+static bool all(const unsigned char *mem, size_t size, unsigned char byte)
+{
+	return mem[0] == byte && !memcmp(mem, mem + 1, size - 1);
+}
+
+FIXTURE(dma) {
+	struct client c;
+	int log;
+};
+
+FIXTURE_VARIANT(dma) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(dma, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(dma, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_SETUP(dma)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mdev_test_dma"));
+	uuid_next(self->c.uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->c.uuid));
+	ASSERT_EQ(0, client_open(&self->c));
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(dma)
+{
+	vfio_close(&self->c.vc);
+	munmap(self->c.mem, SIZE);
+	close(self->log);
+	/* the last close may be on its way */
+	EXPECT_TRUE(wait_for(memory_locked() <= self->c.locked));
+	EXPECT_EQ(0, mdev_remove(self->c.uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(dma, pinned_pages_are_the_clients)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(1, pin(c, IOVA, 1, RW));
+	ASSERT_EQ(16, pin(c, IOVA + 3 * PAGE, 16, RW));
+	EXPECT_EQ(0, fill(c, IOVA, 0xa5));
+	EXPECT_EQ(0, fill(c, IOVA + 3 * PAGE, 0x5a));
+	EXPECT_TRUE(all(c->mem, PAGE, 0xa5));
+	EXPECT_TRUE(all(c->mem + PAGE, 2 * PAGE, 0));
+	EXPECT_TRUE(all(c->mem + 3 * PAGE, 16 * PAGE, 0x5a));
+	EXPECT_TRUE(all(c->mem + 19 * PAGE, SIZE - 19 * PAGE, 0));
+	EXPECT_LE(c->locked + 17 * 4, memory_locked());
+	EXPECT_EQ(0, unpin(c, IOVA, 1));
+	EXPECT_EQ(0, unpin(c, IOVA + 3 * PAGE, 16));
+	EXPECT_EQ(0, unmaps(c).count);
+}
+
+TEST_F(dma, pin_what_is_not_there)
+{
+	struct client *c = &self->c;
+
+	EXPECT_EQ(-EINVAL, pin(c, IOVA, 0, RW));
+	EXPECT_EQ(-EINVAL, pin(c, IOVA, -1, RW));
+	EXPECT_EQ(-EINVAL, pin(c, IOVA, INT32_MIN, RW));
+	EXPECT_EQ(-EINVAL, pin(c, -PAGE, 2, RW));
+	EXPECT_GT(0, pin(c, -PAGE, 1, RW));
+	EXPECT_GT(0, pin(c, 0, 1, RW));
+	EXPECT_GT(0, pin(c, IOVA + SIZE, 1, RW));
+	/* begins well */
+	EXPECT_GT(0, pin(c, IOVA + SIZE - PAGE, 2, RW));
+	EXPECT_GT(0, pin(c, IOVA - PAGE, 2, RW));
+	/* nothing of that has stayed */
+	EXPECT_EQ(0, unmaps(c).pins);
+	EXPECT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+	EXPECT_EQ(0, unmaps(c).count);
+}
+
+TEST_F(dma, pin_more_than_allowed)
+{
+	struct client *c = &self->c;
+	char buf[16] = {};
+
+	ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, 2 * IOVA, SIZE, false));
+	EXPECT_EQ(-EPERM, pin(c, 2 * IOVA, 1, RW));
+	EXPECT_EQ(1, pin(c, 2 * IOVA, 1, R));
+	EXPECT_EQ(-EPERM, dma_rw(c, 2 * IOVA, buf, sizeof(buf), true));
+	EXPECT_EQ(0, dma_rw(c, 2 * IOVA, buf, sizeof(buf), false));
+	EXPECT_EQ(0, unpin(c, 2 * IOVA, 1));
+}
+
+/* Drop what lets root lock as much as it likes. */
+static int limit_memory(rlim_t bytes)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct caps[2];
+	struct rlimit limit = { bytes, bytes };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		return -errno;
+	if (syscall(SYS_capget, &head, caps))
+		return -errno;
+	caps[0].effective &= ~(1U << CAP_IPC_LOCK);
+	return syscall(SYS_capset, &head, caps) ? -errno : 0;
+}
+
+TEST_F(dma, locked_memory_is_limited)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(0, limit_memory(8 * PAGE));
+	EXPECT_EQ(-ENOMEM, pin(c, IOVA, 32, RW));
+	EXPECT_EQ(0, unmaps(c).pins);
+	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+}
+
+TEST_F(dma, copy)
+{
+	struct client *c = &self->c;
+	unsigned char buf[3 * PAGE];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(buf); i++)
+		buf[i] = i * 7 + (i >> 8);
+	ASSERT_EQ(0, dma_rw(c, IOVA + 13, buf, sizeof(buf), true));
+	EXPECT_TRUE(all(c->mem, 13, 0));
+	EXPECT_EQ(0, memcmp(c->mem + 13, buf, sizeof(buf)));
+	EXPECT_EQ(0, c->mem[13 + sizeof(buf)]);
+	memset(buf, 0, sizeof(buf));
+	ASSERT_EQ(0, dma_rw(c, IOVA + 13, buf, sizeof(buf), false));
+	EXPECT_EQ(0, memcmp(c->mem + 13, buf, sizeof(buf)));
+
+	EXPECT_EQ(0, dma_rw(c, IOVA + SIZE - 1, buf, 1, true));
+	EXPECT_EQ(-EINVAL, dma_rw(c, IOVA, buf, 0, true));
+	EXPECT_GT(0, dma_rw(c, IOVA - 1, buf, 1, true));
+	EXPECT_GT(0, dma_rw(c, IOVA + SIZE, buf, 1, false));
+	EXPECT_GT(0, dma_rw(c, IOVA + SIZE - 1, buf, 2, false));
+	EXPECT_GT(0, dma_rw(c, -1ULL, buf, 2, false));
+}
+
+TEST_F(dma, unmap_tells_the_vendor)
+{
+	struct client *c = &self->c;
+	struct test_dma_unmaps u;
+
+	ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, 2 * IOVA, SIZE, true));
+	ASSERT_EQ(2, pin(c, IOVA, 2, RW));
+	ASSERT_EQ(8, pin(c, IOVA + PAGE, 8, RW));
+	ASSERT_EQ(1, pin(c, 2 * IOVA, 1, RW));
+
+	ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+	u = unmaps(c);
+	EXPECT_LE(1, u.count);
+	EXPECT_LE(u.iova, IOVA);
+	EXPECT_GE(u.iova + u.length, IOVA + 9 * PAGE);
+	EXPECT_EQ(1, u.pins);
+	EXPECT_EQ(-ENOENT, unpin(c, IOVA, 2));
+	EXPECT_GT(0, pin(c, IOVA, 1, RW));
+	/* what is elsewhere is still good */
+	EXPECT_EQ(0, fill(c, 2 * IOVA, 0x77));
+	EXPECT_TRUE(all(c->mem, PAGE, 0x77));
+	EXPECT_EQ(0, unpin(c, 2 * IOVA, 1));
+	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "forgot"));
+}
+
+TEST_F(dma, pin_twice)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(2, pin(c, IOVA + PAGE, 2, RW));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_EQ(0, fill(c, IOVA, 0x11));
+	EXPECT_TRUE(all(c->mem, 4 * PAGE, 0x11));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_EQ(0, fill(c, IOVA + PAGE, 0x22));
+	EXPECT_TRUE(all(c->mem + PAGE, 2 * PAGE, 0x22));
+	EXPECT_EQ(0, unpin(c, IOVA + PAGE, 2));
+	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "did not pin"));
+}
+
+TEST_F(dma, unpin_what_is_not_pinned)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, IOVA + PAGE, 1, 0));
+	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "did not pin"));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, 0, INT32_MAX, 0));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, -1ULL, -1, 0));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, -1ULL, 2, 0));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, IOVA, 4, 0));
+}
+
+TEST_F(dma, vendor_forgets_on_unmap)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_FORGET,
+				(void *)TEST_DMA_FORGET_UNMAP));
+	ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+	EXPECT_LE(1, unmaps(c).count);
+	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "forgot to unpin memory 2"));
+	EXPECT_TRUE(wait_for(memory_locked() <= c->locked));
+	/* the vendor remembers, too late */
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "did not pin"));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+}
+
+TEST_F(dma, vendor_forgets_on_release)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(PAGES, pin(c, IOVA, PAGES, RW));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_FORGET,
+				(void *)TEST_DMA_FORGET_RELEASE));
+	vfio_close_device(&c->vc);
+	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "forgot to unpin memory 2"));
+	/* and it goes on as if nothing had happened */
+	vfio_close(&c->vc);
+	EXPECT_TRUE(wait_for(memory_locked() <= c->locked));
+	munmap(c->mem, SIZE);
+	ASSERT_EQ(0, client_open(c));
+	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
+}
+
+TEST_F(dma, client_closes_all_at_once)
+{
+	struct client *c = &self->c;
+
+	ASSERT_EQ(PAGES, pin(c, IOVA, PAGES, RW));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_RUN, NULL));
+	sleep_ms(20);
+	/* the memory goes first */
+	munmap(c->mem, SIZE);
+	vfio_close(&c->vc);
+}
+
+/* One client after the other is killed while the vendor writes to its memory. */
+TEST_F_TIMEOUT(dma, client_is_killed, 1200)
+{
+	const char *env = getenv("MDEV_DMA_ROUNDS");
+	int rounds = env ? atoi(env) : 100, i;
+	struct client *c = &self->c;
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	vfio_close(&c->vc);
+	ASSERT_EQ(0, pipe(ready));
+	for (i = 0; i < rounds; i++) {
+		pid = fork_child();
+		if (!pid) {
+			bool ok = !client_open(c) &&
+				  pin(c, IOVA, PAGES, RW) == PAGES &&
+				  !vfio_ioctl(c->vc.device, TEST_DMA_RUN, NULL);
+
+			while (ok && !__atomic_load_n(c->mem + SIZE - 1,
+						      __ATOMIC_RELAXED))
+				;
+			ok = ok && write(ready[1], "", 1) == 1;
+			while (ok)
+				pause();
+			child_exit(-EIO);
+		}
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+		sleep_ms(i % 3);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(-ECANCELED, child_wait(pid));
+		/* its files may be closed a moment later */
+		ASSERT_TRUE(wait_for(!module_refs("mdev_test_dma")));
+	}
+	close(ready[0]);
+	close(ready[1]);
+	TH_LOG("%d clients killed", rounds);
+	ASSERT_EQ(0, client_open(c));
+}
+
+static bool stop;
+
+static void *pinner(void *arg)
+{
+	struct client *c = arg;
+	unsigned long done = 0;
+	int i, n = 0;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		i = n++ % PAGES;
+		if (pin(c, IOVA + i * PAGE, 1, RW) == 1) {
+			fill(c, IOVA + i * PAGE, i);
+			done++;
+			/* else it was unmapped meanwhile */
+			unpin(c, IOVA + i * PAGE, 1);
+		}
+	}
+	return (void *)done;
+}
+
+TEST_F(dma, unmap_races_pin)
+{
+	struct client *c = &self->c;
+	pthread_t threads[2];
+	int rounds = 0, i;
+	long end;
+
+	stop = false;
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, pinner, c));
+	for (end = now_ms() + 3000; now_ms() < end; rounds++) {
+		sleep_ms(2);
+		ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+		ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true));
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 2; i++) {
+		void *done;
+
+		pthread_join(threads[i], &done);
+		EXPECT_NE(NULL, done);
+	}
+	EXPECT_EQ(0, unmaps(c).pins);
+	EXPECT_LT(10, rounds);
+	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "forgot"));
+	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "did not pin"));
+}
+
+FIXTURE(no_op) {
+	struct client c;
+};
+
+FIXTURE_VARIANT(no_op) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(no_op, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(no_op, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_SETUP(no_op)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mdev_test_dma unmap=0"));
+	uuid_next(self->c.uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->c.uuid));
+	ASSERT_EQ(0, client_open(&self->c));
+}
+
+FIXTURE_TEARDOWN(no_op)
+{
+	vfio_close(&self->c.vc);
+	munmap(self->c.mem, SIZE);
+	EXPECT_EQ(0, mdev_remove(self->c.uuid));
+	EXPECT_EQ(0, modules_reset());
+}
+
+TEST_F(no_op, may_copy_but_not_pin)
+{
+	char buf[16] = "0123456789abcde";
+
+	EXPECT_EQ(-EINVAL, pin(&self->c, IOVA, 1, RW));
+	EXPECT_EQ(0, dma_rw(&self->c, IOVA, buf, sizeof(buf), true));
+	EXPECT_STREQ(buf, (char *)self->c.mem);
+}
+
+TEST_HARNESS_MAIN
