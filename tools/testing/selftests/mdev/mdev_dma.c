@@ -224,7 +224,7 @@ static int limit_memory(rlim_t bytes)
 		return -errno;
 	if (syscall(SYS_capget, &head, caps))
 		return -errno;
-	caps[0].effective &= ~(1U << CAP_IPC_LOCK);
+	caps[0].effective &= ~(1U << CAP_IPC_LOCK | 1U << CAP_SYS_RESOURCE);
 	return syscall(SYS_capset, &head, caps) ? -errno : 0;
 }
 
@@ -232,7 +232,11 @@ TEST_F(dma, locked_memory_is_limited)
 {
 	struct client *c = &self->c;
 
+	/* VFIO asks when it is opened, or memory is mapped */
+	vfio_close(&c->vc);
+	munmap(c->mem, SIZE);
 	ASSERT_EQ(0, limit_memory(8 * PAGE));
+	ASSERT_EQ(0, client_open(c));
 	EXPECT_EQ(-ENOMEM, pin(c, IOVA, 32, RW));
 	EXPECT_EQ(0, unmaps(c).pins);
 	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
@@ -312,7 +316,7 @@ TEST_F(dma, unpin_what_is_not_pinned)
 	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
 	EXPECT_EQ(0, range(c, TEST_DMA_RAW, IOVA + PAGE, 1, 0));
 	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "did not pin"));
-	EXPECT_EQ(0, range(c, TEST_DMA_RAW, 0, INT32_MAX, 0));
+	EXPECT_EQ(0, range(c, TEST_DMA_RAW, 0, 4096, 0));
 	EXPECT_EQ(0, range(c, TEST_DMA_RAW, -1ULL, -1, 0));
 	EXPECT_EQ(0, range(c, TEST_DMA_RAW, -1ULL, 2, 0));
 	EXPECT_EQ(0, unpin(c, IOVA, 4));

@@ -65,7 +65,7 @@ static void test_dma_run(struct work_struct *work)
 
 	mutex_lock(&td->lock);
 	list_for_each_entry(pin, &td->pins, next)
-		test_dma_write(pin, pin->iova >> PAGE_SHIFT);
+		test_dma_write(pin, 0xff);
 	mutex_unlock(&td->lock);
 	queue_work(system_unbound_wq, work);
 }
