@@ -102,14 +102,16 @@ static void check_works(struct __test_metadata *_metadata, const char *type,
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 	char uuid[UUID_LEN + 1];
 	struct vfio_client vc;
-	int available;
+	int available, way;
 
 	uuid_next(uuid);
 	available = mdev_available(type);
 	EXPECT_LT(0, available);
 	ASSERT_EQ(0, mdev_create(type, uuid));
 	EXPECT_EQ(available - 1, mdev_available(type));
-	if (!modern) {
+	for (way = 0; way < 2 && !modern; way++) {
+		if (!vfio_use_iommufd(way))
+			continue;
 		ASSERT_EQ(0, vfio_open(&vc, uuid));
 		EXPECT_EQ(0, vfio_ioctl(vc.device, VFIO_DEVICE_GET_INFO, &info));
 		EXPECT_EQ(-EBUSY, mdev_remove(uuid));

@@ -72,6 +72,7 @@ FIXTURE(device) {
 FIXTURE_VARIANT(device) {
 	const char *args;
 	bool request;
+	bool iommufd;
 };
 
 /* vendors that cannot and that can be unplugged while open */
@@ -84,8 +85,15 @@ FIXTURE_VARIANT_ADD(device, unplug) {
 	.request = true,
 };
 
+FIXTURE_VARIANT_ADD(device, cdev) {
+	.args = "mnull instances=8",
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(device)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load(variant->args));
 	uuid_next(self->uuid);
@@ -143,7 +151,7 @@ TEST_F(device, open_pins_modules)
 	EXPECT_EQ(-EAGAIN, module_unload("mdev"));
 	EXPECT_EQ(0, device_ping(&self->vc));
 
-	/* the device fd counts, not the group's */
+	/* the device fd counts, not the group's or the iommufd */
 	vfio_close_device(&self->vc);
 	EXPECT_EQ(0, module_refs("mnull"));
 	EXPECT_EQ(0, module_refs("vfio_mdev"));
@@ -174,11 +182,12 @@ TEST_F(device, mapping_outlives_fd)
 	EXPECT_EQ(0, mdev_remove(self->uuid));
 }
 
-TEST_F(device, remove_with_group_open)
+TEST_F(device, remove_while_attached)
 {
 	ASSERT_EQ(0, vfio_attach(&self->vc, self->uuid));
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(-ENODEV, vfio_open_device(&self->vc, self->uuid));
+	EXPECT_EQ(variant->iommufd ? -ENOENT : -ENODEV,
+		  vfio_open_device(&self->vc, self->uuid));
 	vfio_close(&self->vc);
 }
 
@@ -192,7 +201,8 @@ TEST_F(device, open_while_removing)
 	pid = mdev_remove_child(self->uuid);
 	sleep_ms(150);
 	ASSERT_TRUE(child_running(pid));
-	EXPECT_EQ(-ENODEV, vfio_open_device(&self->vc, self->uuid));
+	EXPECT_EQ(variant->iommufd ? -ENOENT : -ENODEV,
+		  vfio_open_device(&self->vc, self->uuid));
 	/* nor can it be bound again behind the remover's back */
 	EXPECT_EQ(-ENODEV, file_write(self->uuid, BRIDGE_DRIVER "/bind"));
 	EXPECT_EQ(0, child_wait(pid));
@@ -262,6 +272,7 @@ TEST_F(device, bridge_reload)
 		EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf,
 						    sizeof(buf)));
 		EXPECT_EQ(0, dir_count("/sys/class/vfio"));
+		EXPECT_EQ(0, dir_count("/sys/class/vfio-dev"));
 		ASSERT_EQ(0, module_load("vfio_mdev"));
 		EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
 		EXPECT_STREQ("vfio_mdev", buf);
@@ -343,8 +354,22 @@ FIXTURE(busy) {
 	struct vfio_client vc;
 };
 
+FIXTURE_VARIANT(busy) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(busy, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(busy, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(busy)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(self->uuid);
@@ -380,7 +405,13 @@ TEST_F(busy, second_fd)
 {
 	int first = self->vc.device;
 
-	/* VFIO hands out more fds of an open device; the last one counts */
+	/* there is one fd by the device's own node */
+	if (variant->iommufd) {
+		EXPECT_EQ(-EINVAL, vfio_open_device(&self->vc, self->uuid));
+		close(first);
+		return;
+	}
+	/* a group hands out more of an open device; the last one counts */
 	ASSERT_EQ(0, vfio_open_device(&self->vc, self->uuid));
 	close(first);
 	EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
@@ -414,8 +445,22 @@ FIXTURE(unplug) {
 	pid_t remover;
 };
 
+FIXTURE_VARIANT(unplug) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(unplug, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(unplug, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(unplug)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mnull request=1"));
 	uuid_next(self->uuid);
@@ -510,12 +555,18 @@ FIXTURE(memory) {
 };
 
 FIXTURE_VARIANT(memory) {
+	bool iommufd;
 	const char *args;
 	bool modern;
 };
 
 FIXTURE_VARIANT_ADD(memory, classic) {
 	.args = "mnull types=3 request=1",
+};
+
+FIXTURE_VARIANT_ADD(memory, cdev) {
+	.args = "mnull types=3 request=1",
+	.iommufd = true,
 };
 
 FIXTURE_VARIANT_ADD(memory, modern) {
@@ -588,6 +639,8 @@ FIXTURE_SETUP(memory)
 {
 	unsigned int i;
 
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load(variant->args));
 	for (i = 0; i < ARRAY_SIZE(memory_uuids); i++)
@@ -632,8 +685,22 @@ FIXTURE(bridge) {
 	char modprobe[256];
 };
 
+FIXTURE_VARIANT(bridge) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(bridge, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(bridge, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(bridge)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_LT(0, file_read(self->modprobe, sizeof(self->modprobe),
 			       MODPROBE));

@@ -206,13 +206,17 @@ FIXTURE(card) {
 FIXTURE_VARIANT(card) {
 	const char *type;
 	int ports;
+	bool iommufd;
 };
 
 FIXTURE_VARIANT_ADD(card, single) { .type = SINGLE, .ports = 1, };
 FIXTURE_VARIANT_ADD(card, dual) { .type = DUAL, .ports = 2, };
+FIXTURE_VARIANT_ADD(card, cdev) { .type = DUAL, .ports = 2, .iommufd = true, };
 
 FIXTURE_SETUP(card)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mtty"));
 	uuid_next(self->uuid);
@@ -923,14 +927,28 @@ FIXTURE(driver) {
 	struct vfio_client vc;
 };
 
+FIXTURE_VARIANT(driver) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(driver, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(driver, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(driver)
 {
 	int i;
 
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	for (i = 0; i < 8; i++)
 		uuid_next(self->uuid[i]);
-	self->vc = (struct vfio_client) { -1, -1, -1 };
+	self->vc = (struct vfio_client) { -1, -1, -1, .device = -1 };
 	efd = efd_new();
 	other = efd_new();
 	ASSERT_LT(efd, other);

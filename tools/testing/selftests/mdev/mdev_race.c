@@ -170,8 +170,8 @@ static const struct op {
 	{ "remove", op_remove, 2, false,
 	  { ENODEV, ENOENT, EBUSY, EAGAIN } },
 	/*
-	 * EBUSY: the group is open; EINVAL: it has just lost its device; ENXIO:
-	 * it went after its node in /dev was found
+	 * EBUSY: the group is open; EINVAL: it has just lost its device, or the
+	 * device is open; ENXIO: it went after its node in /dev was found
 	 */
 	{ "open", op_open, 2, true,
 	  { ENODEV, ENOENT, EBUSY, EINVAL, ENXIO } },
@@ -233,6 +233,7 @@ FIXTURE(race) {
 
 FIXTURE_VARIANT(race) {
 	const char *args;
+	bool iommufd;
 	bool bridge;
 };
 
@@ -246,6 +247,12 @@ FIXTURE_VARIANT_ADD(race, classic_unplug) {
 	.bridge = true,
 };
 
+FIXTURE_VARIANT_ADD(race, cdev) {
+	.args = "mnull door=classic parents=2 types=2 instances=6",
+	.iommufd = true,
+	.bridge = true,
+};
+
 FIXTURE_VARIANT_ADD(race, modern) {
 	.args = "mnull door=modern parents=2 types=2 instances=6",
 };
@@ -256,6 +263,8 @@ FIXTURE_SETUP(race)
 	const char *seed = getenv("MDEV_RACE_SEED");
 	int i;
 
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	self->seconds = seconds ? atoi(seconds) : 20;
 	self->seed = seed ? strtoul(seed, NULL, 0) : (uint32_t)time(NULL);
 	for (i = 0; i < UUIDS; i++)

@@ -26,8 +26,22 @@ FIXTURE(fd) {
 	int fd;
 };
 
+FIXTURE_VARIANT(fd) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(fd, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(fd, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(fd)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(self->uuid);
@@ -210,11 +224,12 @@ TEST_F(fd, vendor_errors)
 	EXPECT_EQ(8, vfio_read(self->fd, buf, 8, 0));
 }
 
-TEST_F(fd, group_is_exclusive)
+TEST_F(fd, one_client)
 {
 	struct vfio_client other;
 
-	EXPECT_EQ(-EBUSY, vfio_open(&other, self->uuid));
+	EXPECT_EQ(variant->iommufd ? -EINVAL : -EBUSY,
+		  vfio_open(&other, self->uuid));
 }
 
 TEST_F(fd, wrong_name)
@@ -223,8 +238,10 @@ TEST_F(fd, wrong_name)
 	struct vfio_client other = self->vc;
 
 	uuid_next(uuid);
-	EXPECT_EQ(-ENODEV, vfio_open_device(&other, uuid));
-	EXPECT_EQ(-ENODEV, vfio_open_device(&other, ""));
+	EXPECT_EQ(variant->iommufd ? -ENOENT : -ENODEV,
+		  vfio_open_device(&other, uuid));
+	EXPECT_EQ(variant->iommufd ? -ENOENT : -ENODEV,
+		  vfio_open_device(&other, ""));
 }
 
 /* two devices are two devices */
@@ -269,8 +286,22 @@ FIXTURE(region_op) {
 	struct vfio_client vc;
 };
 
+FIXTURE_VARIANT(region_op) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(region_op, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(region_op, cdev) {
+	.iommufd = true,
+};
+
 FIXTURE_SETUP(region_op)
 {
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mnull region_op=1"));
 	uuid_next(self->uuid);
