@@ -15,8 +15,16 @@
 #include <linux/slab.h>
 #include <linux/vfio.h>
 #include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include "mdev_private.h"
+
+/*
+ * How long, and how often, to wait for a vendor that is to unpin before VFIO is
+ * given the chance to sort out its locks. It gives up after ten times.
+ */
+#define VFIO_MDEV_UNMAP_TIMEOUT		HZ
+#define VFIO_MDEV_UNMAP_ASKS		5
 
 /* no region has that many capabilities, and no vendor makes us allocate more */
 #define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
@@ -27,14 +35,14 @@
  * @subtree_last: the interval tree's
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
- * @serial: number of this pin, from 1; 0 while it is being set up or undone
+ * @done: it is pinned; otherwise it is being pinned or unpinned
  */
 struct vfio_mdev_pin {
 	struct rb_node rb;
 	u64 subtree_last;
 	u64 first;
 	u64 last;
-	u64 serial;
+	bool done;
 };
 
 /**
@@ -42,19 +50,35 @@ struct vfio_mdev_pin {
  * @vdev: VFIO's part; its reference count keeps the structure
  * @mdev: the mediated device; outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as @mdev
- * @pins_lock: protects @pins, @serial and the pins' serials
- * @pins: everything that VFIO may have pinned for the vendor, by IOVA
- * @serial: of the latest pin
  * @unmaps: told of unmapped ranges like the vendor's op
+ * @lock: protects the members below
+ * @pins: everything that VFIO may have pinned for the vendor, by IOVA
+ * @open: the vendor may be told of unmapped ranges
+ * @unmapping: it is being told, by @unmap_work, and nothing is pinned there
+ * @unmap_first: IOVA of the first byte of that range
+ * @unmap_last: IOVA of the last byte
+ * @unmap_asked: how often VFIO has asked for that
+ * @unmap_users: how many of those who were asked wait
+ * @unmap_done: the vendor was told, and nothing is pinned in the range any more
+ * @unmap_work: tells the vendor
+ * @wait: for pins to be done or gone, and for the end of @unmapping
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
 	struct mdev_device *mdev;
 	const struct mdev_parent_ops *ops;
-	spinlock_t pins_lock;		/* protects the next two */
-	struct rb_root_cached pins;
-	u64 serial;
 	struct blocking_notifier_head unmaps;
+	spinlock_t lock;		/* protects what follows */
+	struct rb_root_cached pins;
+	bool open;
+	bool unmapping;
+	u64 unmap_first;
+	u64 unmap_last;
+	unsigned int unmap_asked;
+	unsigned int unmap_users;
+	bool unmap_done;
+	struct work_struct unmap_work;
+	wait_queue_head_t wait;
 };
 
 /*
@@ -81,12 +105,70 @@ static void vfio_mdev_release_dev(struct vfio_device *vdev)
 		wake_up_var(&vfio_mdev_devices);
 }
 
-/* Memory of the user: what the vendor of an open device has pinned. */
+/*
+ * Memory of the user: what the vendor of an open device has pinned. VFIO kills
+ * the host if a range is still pinned after it has asked for it ten times, and
+ * leaks what is still pinned after the device was closed. So the bridge keeps
+ * account.
+ */
 
 #define PIN_FIRST(pin)	((pin)->first)
 #define PIN_LAST(pin)	((pin)->last)
 INTERVAL_TREE_DEFINE(struct vfio_mdev_pin, rb, u64, subtree_last, PIN_FIRST,
 		     PIN_LAST, static, vfio_mdev_pins)
+
+static void vfio_mdev_pins_changed(struct vfio_mdev *vm)
+{
+	lockdep_assert_held(&vm->lock);
+
+	/* whoever waits looks at pins under the lock, after it began to wait */
+	if (waitqueue_active(&vm->wait))
+		wake_up_all(&vm->wait);
+}
+
+/* The first pin in a range that is @done, or not. */
+static struct vfio_mdev_pin *vfio_mdev_pin_find(struct vfio_mdev *vm, u64 first,
+						u64 last, bool done)
+{
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&vm->lock);
+
+	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last))
+		if (pin->done == done)
+			return pin;
+	return NULL;
+}
+
+static bool vfio_mdev_pins_settled(struct vfio_mdev *vm, u64 first, u64 last)
+{
+	bool settled;
+
+	spin_lock(&vm->lock);
+	settled = !vfio_mdev_pin_find(vm, first, last, false);
+	spin_unlock(&vm->lock);
+	return settled;
+}
+
+static bool vfio_mdev_pins_gone(struct vfio_mdev *vm, u64 first, u64 last)
+{
+	bool gone;
+
+	spin_lock(&vm->lock);
+	gone = !vfio_mdev_pins_iter_first(&vm->pins, first, last);
+	spin_unlock(&vm->lock);
+	return gone;
+}
+
+/* Is the vendor being told of a part of the range? */
+static bool vfio_mdev_is_unmapping(struct vfio_mdev *vm, u64 first, u64 last)
+{
+	lockdep_assert_held(&vm->lock);
+
+	return vm->unmapping && vm->unmap_first <= last &&
+	       vm->unmap_last >= first;
+}
 
 static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
 {
@@ -98,18 +180,32 @@ static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last
 	return 0;
 }
 
+/*
+ * Before VFIO pins, as it may want back what it has pinned before it says so. Not
+ * in a range that is being unmapped, or that would never end.
+ */
+static bool vfio_mdev_pin_add(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+{
+	bool allowed;
+
+	spin_lock(&vm->lock);
+	allowed = !vfio_mdev_is_unmapping(vm, pin->first, pin->last);
+	if (allowed)
+		vfio_mdev_pins_insert(pin, &vm->pins);
+	spin_unlock(&vm->lock);
+	return allowed;
+}
+
 static void vfio_mdev_pin_free(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
 {
-	spin_lock(&vm->pins_lock);
+	spin_lock(&vm->lock);
 	vfio_mdev_pins_remove(pin, &vm->pins);
-	spin_unlock(&vm->pins_lock);
+	vfio_mdev_pins_changed(vm);
+	spin_unlock(&vm->lock);
 	kfree(pin);
 }
 
-/*
- * Undo a pin that the caller has taken by clearing its serial. It leaves the tree
- * last: the tree never has less than VFIO, which asks for what it has.
- */
+/* Undo a pin that the caller has taken: that was done, and is not any more. */
 static void vfio_mdev_unpin(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
 {
 	vfio_unpin_pages(&vm->vdev, pin->first,
@@ -136,10 +232,10 @@ static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 		return -ENOMEM;
 	pin->first = first;
 	pin->last = last;
-	/* first: VFIO may want back what it has pinned before it says so here */
-	spin_lock(&vm->pins_lock);
-	vfio_mdev_pins_insert(pin, &vm->pins);
-	spin_unlock(&vm->pins_lock);
+	if (!vfio_mdev_pin_add(vm, pin)) {
+		kfree(pin);
+		return -EINVAL;
+	}
 
 	ret = vfio_pin_pages(&vm->vdev, first, npage, prot, pages);
 	if (ret <= 0) {
@@ -147,9 +243,10 @@ static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 		return ret ?: -EFAULT;
 	}
 
-	spin_lock(&vm->pins_lock);
-	pin->serial = ++vm->serial;
-	spin_unlock(&vm->pins_lock);
+	spin_lock(&vm->lock);
+	pin->done = true;
+	vfio_mdev_pins_changed(vm);
+	spin_unlock(&vm->lock);
 	return ret;
 }
 
@@ -159,15 +256,15 @@ static struct vfio_mdev_pin *vfio_mdev_take_exact(struct vfio_mdev *vm,
 {
 	struct vfio_mdev_pin *pin;
 
-	spin_lock(&vm->pins_lock);
+	spin_lock(&vm->lock);
 	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
 	     pin = vfio_mdev_pins_iter_next(pin, first, last)) {
-		if (pin->serial && pin->first == first && pin->last == last) {
-			pin->serial = 0;
+		if (pin->done && pin->first == first && pin->last == last) {
+			pin->done = false;
 			break;
 		}
 	}
-	spin_unlock(&vm->pins_lock);
+	spin_unlock(&vm->lock);
 	return pin;
 }
 
@@ -188,25 +285,18 @@ static void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				    npage, (u64)iova);
 }
 
-/*
- * Undo what the vendor ought to have undone: the pins in a range, up to a serial.
- * Those that came later were not there yet when it was told.
- */
-static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last,
-				 u64 serial)
+/* Undo what the vendor ought to have undone. */
+static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last)
 {
 	struct vfio_mdev_pin *pin;
 	unsigned int count = 0;
 
 	for (;;) {
-		spin_lock(&vm->pins_lock);
-		for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last);
-		     pin; pin = vfio_mdev_pins_iter_next(pin, first, last))
-			if (pin->serial && pin->serial <= serial)
-				break;
+		spin_lock(&vm->lock);
+		pin = vfio_mdev_pin_find(vm, first, last, true);
 		if (pin)
-			pin->serial = 0;
-		spin_unlock(&vm->pins_lock);
+			pin->done = false;
+		spin_unlock(&vm->lock);
 		if (!pin)
 			break;
 		vfio_mdev_unpin(vm, pin);
@@ -218,30 +308,125 @@ static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last,
 			count);
 }
 
-/* VFIO tells of every unmapped range as long as the device is bound to memory. */
+static void vfio_mdev_unmap_work(struct work_struct *work)
+{
+	struct vfio_mdev *vm = container_of(work, struct vfio_mdev, unmap_work);
+	u64 first = vm->unmap_first, last = vm->unmap_last;
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz	= sizeof(unmap),
+		.iova	= first,
+		.size	= last - first + 1,
+	};
+
+	/* the vendor knows what is pinned only when it is */
+	wait_event(vm->wait, vfio_mdev_pins_settled(vm, first, last));
+	if (vm->ops->dma_unmap)
+		vm->ops->dma_unmap(vm->mdev, unmap.iova, unmap.size);
+	blocking_notifier_call_chain(&vm->unmaps, MDEV_DMA_UNMAP, &unmap);
+	vfio_mdev_unpin_rest(vm, first, last);
+	wait_event(vm->wait, vfio_mdev_pins_gone(vm, first, last));
+
+	spin_lock(&vm->lock);
+	vm->unmap_done = true;
+	if (!vm->unmap_users)
+		vm->unmapping = false;
+	vfio_mdev_pins_changed(vm);
+	spin_unlock(&vm->lock);
+}
+
+/*
+ * Have the vendor told, and look after @unmapping. 0: it is still busy with another
+ * range; -ENODEV: it is about to release the device, and unpins anyway.
+ */
+static int vfio_mdev_unmap_join(struct vfio_mdev *vm, u64 first, u64 last)
+{
+	int ret = 0;
+
+	spin_lock(&vm->lock);
+	if (!vm->open) {
+		ret = -ENODEV;
+	} else if (!vm->unmapping) {
+		vm->unmapping = true;
+		vm->unmap_first = first;
+		vm->unmap_last = last;
+		vm->unmap_asked = 0;
+		vm->unmap_done = false;
+		vm->unmap_users = 1;
+		schedule_work(&vm->unmap_work);
+		ret = 1;
+	} else if (!vm->unmap_done && vm->unmap_first <= first &&
+		   vm->unmap_last >= last) {
+		vm->unmap_users++;
+		ret = 1;
+	}
+	spin_unlock(&vm->lock);
+	return ret;
+}
+
+static bool vfio_mdev_unmap_done(struct vfio_mdev *vm)
+{
+	bool done;
+
+	spin_lock(&vm->lock);
+	done = vm->unmap_done;
+	spin_unlock(&vm->lock);
+	return done;
+}
+
+/*
+ * The last one makes the range free to be pinned again. If that is who VFIO asked,
+ * VFIO is most likely done with it before anybody does.
+ */
+static void vfio_mdev_unmap_leave(struct vfio_mdev *vm)
+{
+	spin_lock(&vm->lock);
+	if (!--vm->unmap_users && vm->unmap_done) {
+		vm->unmapping = false;
+		vfio_mdev_pins_changed(vm);
+	}
+	spin_unlock(&vm->lock);
+}
+
+/* How long VFIO can be kept waiting now. */
+static long vfio_mdev_unmap_patience(struct vfio_mdev *vm)
+{
+	long timeout = VFIO_MDEV_UNMAP_TIMEOUT;
+
+	spin_lock(&vm->lock);
+	if (vm->unmapping && vm->unmap_asked++ >= VFIO_MDEV_UNMAP_ASKS)
+		timeout = MAX_SCHEDULE_TIMEOUT;
+	spin_unlock(&vm->lock);
+	return timeout;
+}
+
+/*
+ * VFIO wants a range back. Its type1 back end holds a lock while it asks that is
+ * taken inside of the one that vfio_pin_pages() and vfio_unpin_pages() take, when
+ * another device joins or leaves the container. So nobody who pins or unpins may
+ * be waited for without end here. But VFIO asks again, and meanwhile lets go of
+ * the lock.
+ */
 static void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz	= sizeof(unmap),
-		.iova	= iova,
-		.size	= length,
-	};
-	u64 last = iova + length - 1, serial;
-	bool pinned;
+	u64 last = iova + length - 1;
+	long timeout;
+	int joined;
 
-	spin_lock(&vm->pins_lock);
-	pinned = vfio_mdev_pins_iter_first(&vm->pins, iova, last);
-	serial = vm->serial;
-	spin_unlock(&vm->pins_lock);
-	/* so the vendor has opened it */
-	if (!pinned)
+	if (vfio_mdev_pins_gone(vm, iova, last))
 		return;
 
-	if (vm->ops->dma_unmap)
-		vm->ops->dma_unmap(vm->mdev, iova, length);
-	blocking_notifier_call_chain(&vm->unmaps, MDEV_DMA_UNMAP, &unmap);
-	vfio_mdev_unpin_rest(vm, iova, last, serial);
+	timeout = wait_event_timeout(vm->wait,
+				     (joined = vfio_mdev_unmap_join(vm, iova,
+								    last)),
+				     vfio_mdev_unmap_patience(vm));
+	if (joined > 0) {
+		wait_event_timeout(vm->wait, vfio_mdev_unmap_done(vm), timeout);
+		vfio_mdev_unmap_leave(vm);
+	} else if (joined < 0) {
+		wait_event_timeout(vm->wait,
+				   vfio_mdev_pins_gone(vm, iova, last), timeout);
+	}
 }
 
 static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
@@ -268,8 +453,24 @@ static int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
 	return blocking_notifier_chain_unregister(&vm->unmaps, nb);
 }
 
-/* The vendor is done with the user's memory, and should have said so. */
-static void vfio_mdev_forget_memory(struct vfio_mdev *vm)
+static void vfio_mdev_memory_begin(struct vfio_mdev *vm)
+{
+	spin_lock(&vm->lock);
+	vm->open = true;
+	spin_unlock(&vm->lock);
+}
+
+/* The vendor is not told of anything any more when this returns. */
+static void vfio_mdev_memory_end(struct vfio_mdev *vm)
+{
+	spin_lock(&vm->lock);
+	vm->open = false;
+	spin_unlock(&vm->lock);
+	flush_work(&vm->unmap_work);
+}
+
+/* The vendor has released the device, and should have done this. */
+static void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 {
 	struct notifier_block *nb;
 
@@ -278,7 +479,7 @@ static void vfio_mdev_forget_memory(struct vfio_mdev *vm)
 			"vendor forgot to unregister a notifier, done for it\n");
 		blocking_notifier_chain_unregister(&vm->unmaps, nb);
 	}
-	vfio_mdev_unpin_rest(vm, 0, U64_MAX, U64_MAX);
+	vfio_mdev_unpin_rest(vm, 0, U64_MAX);
 }
 
 static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)
@@ -326,6 +527,7 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 		goto err_close;
 	}
 
+	vfio_mdev_memory_begin(vm);
 	if (vm->ops->open) {
 		ret = mdev_vendor_errno(vdev->dev, "open",
 					vm->ops->open(vm->mdev));
@@ -335,7 +537,8 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 	return 0;
 
 err_memory:
-	vfio_mdev_forget_memory(vm);
+	vfio_mdev_memory_end(vm);
+	vfio_mdev_memory_forget(vm);
 	module_put(vm->ops->owner);
 err_close:
 	mdev_close(vm->mdev);
@@ -346,9 +549,10 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
+	vfio_mdev_memory_end(vm);
 	if (vm->ops->release)
 		vm->ops->release(vm->mdev);
-	vfio_mdev_forget_memory(vm);
+	vfio_mdev_memory_forget(vm);
 	module_put(vm->ops->owner);
 	/* last: the ops may be gone after this */
 	mdev_close(vm->mdev);
@@ -649,9 +853,11 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 
 	vm->mdev = mdev;
 	vm->ops = mdev_classic_ops(mdev);
-	spin_lock_init(&vm->pins_lock);
-	vm->pins = RB_ROOT_CACHED;
 	BLOCKING_INIT_NOTIFIER_HEAD(&vm->unmaps);
+	spin_lock_init(&vm->lock);
+	vm->pins = RB_ROOT_CACHED;
+	INIT_WORK(&vm->unmap_work, vfio_mdev_unmap_work);
+	init_waitqueue_head(&vm->wait);
 	if (vm->ops->migration_flags) {
 		vm->vdev.migration_flags = vm->ops->migration_flags;
 		/* older kernels know only the first part of it, see compat/ */

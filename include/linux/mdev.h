@@ -216,8 +216,9 @@ struct mdev_type_attribute {
  * @dma_unmap: optional, and needed by who calls mdev_pin_pages(): user space
  *	takes back @length bytes of its memory at @iova. Stop using what is pinned
  *	there and unpin it before returning; a pin that overlaps the range at one
- *	end goes altogether. Only called when something there is pinned. What is
- *	still pinned afterwards is unpinned, and logged as an error.
+ *	end goes altogether. Only called when something there is pinned, for one
+ *	range at a time, from a kernel thread. What is still pinned afterwards is
+ *	unpinned, and logged as an error.
  * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features but
  *	those of migration and dirty logging. @flags are those of &struct
  *	vfio_device_feature, @arg is its data in user memory, of @argsz bytes. 0
@@ -442,13 +443,13 @@ mdev_bridge_of(struct mdev_device *mdev)
  * For classic vendors, between the start of their @open and the end of their
  * @release. All pages are pinned, or none. Each call is to be undone by one of
  * mdev_unpin_pages() with the same @iova and @npage. The vendor must have the op
- * @dma_unmap, which may be called for the range before this returns: hold a lock
- * of yours over this call and your note of what it pinned, and take that lock in
- * @dma_unmap.
+ * @dma_unmap, which may be called for the range as soon as this returns: hold a
+ * lock of yours over this call and your note of what it pinned, and take that lock
+ * in @dma_unmap.
  *
  * Context: process context, sleeps.
- * Return: @npage; -EINVAL if the range is not mapped, @npage is not positive, or
- * the vendor has no @dma_unmap; -EPERM if @prot is more than the user allows;
+ * Return: @npage; -EINVAL if the range is not mapped or is being unmapped, @npage
+ * is not positive, or the vendor has no @dma_unmap; -EPERM if @prot is more than the user allows;
  * -E2BIG if the VFIO of this kernel does not pin so many at once; -ENOMEM, also
  * if the user may not lock so much; -ENODEV if the device is not open; or
  * another error of VFIO.

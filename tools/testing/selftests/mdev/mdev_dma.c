@@ -459,6 +459,54 @@ TEST_F(dma, unmap_races_pin)
 	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "did not pin"));
 }
 
+struct neighbour {
+	struct client *c;
+	char uuid[UUID_LEN + 1];
+	unsigned long opens;
+	int error;
+};
+
+static void *open_and_close(void *arg)
+{
+	struct neighbour *n = arg;
+	struct vfio_client vc;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && !n->error) {
+		n->error = vfio_open_beside(&vc, &n->c->vc, n->uuid);
+		if (n->error)
+			break;
+		n->opens++;
+		vfio_close(&vc);
+	}
+	return NULL;
+}
+
+/* VFIO's locks are taken the one way by the one and the other by the other */
+TEST_F(dma, unmap_races_another_device)
+{
+	struct neighbour n = { .c = &self->c };
+	struct client *c = &self->c;
+	pthread_t thread;
+	int rounds = 0;
+	long end;
+
+	uuid_next(n.uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, n.uuid));
+	stop = false;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, open_and_close, &n));
+	for (end = now_ms() + 3000; now_ms() < end; rounds++) {
+		ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+		ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+		ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true));
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, n.error);
+	EXPECT_LT(10, n.opens);
+	EXPECT_LT(10, rounds);
+	EXPECT_EQ(0, mdev_remove(n.uuid));
+}
+
 FIXTURE(no_op) {
 	struct client c;
 };

@@ -477,7 +477,7 @@ static int open_fd(int *fd, const char *path)
 	return *fd < 0 ? -errno : 0;
 }
 
-static int attach_group(struct vfio_client *vc, const char *uuid)
+static int open_group(struct vfio_client *vc, const char *uuid)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
 	char group[16], path[32];
@@ -489,9 +489,6 @@ static int attach_group(struct vfio_client *vc, const char *uuid)
 		return ret;
 	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
 
-	ret = open_fd(&vc->container, "/dev/vfio/vfio");
-	if (ret)
-		return ret;
 	ret = open_fd(&vc->group, path);
 	if (ret)
 		return ret;
@@ -500,7 +497,17 @@ static int attach_group(struct vfio_client *vc, const char *uuid)
 		return ret;
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
 		return -EPERM;
-	ret = vfio_ioctl(vc->group, VFIO_GROUP_SET_CONTAINER, &vc->container);
+	return vfio_ioctl(vc->group, VFIO_GROUP_SET_CONTAINER, &vc->container);
+}
+
+static int attach_group(struct vfio_client *vc, const char *uuid)
+{
+	int ret;
+
+	ret = open_fd(&vc->container, "/dev/vfio/vfio");
+	if (ret)
+		return ret;
+	ret = open_group(vc, uuid);
 	if (ret)
 		return ret;
 	return vfio_ioctl(vc->container, VFIO_SET_IOMMU,
@@ -520,14 +527,19 @@ static int attach_iommufd(struct vfio_client *vc)
 	return ret;
 }
 
-int vfio_attach(struct vfio_client *vc, const char *uuid)
+static void vfio_init(struct vfio_client *vc)
 {
-	int ret;
-
 	vc->device = -1;
 	vc->group = -1;
 	vc->container = -1;
 	vc->iommufd = -1;
+}
+
+int vfio_attach(struct vfio_client *vc, const char *uuid)
+{
+	int ret;
+
+	vfio_init(vc);
 	ret = vfio_iommufd ? attach_iommufd(vc) : attach_group(vc, uuid);
 	if (ret)
 		vfio_close(vc);
@@ -605,6 +617,26 @@ int vfio_open(struct vfio_client *vc, const char *uuid)
 	if (ret)
 		return ret;
 	ret = vfio_open_device(vc, uuid);
+	if (ret)
+		vfio_close(vc);
+	return ret;
+}
+
+int vfio_open_beside(struct vfio_client *vc, const struct vfio_client *first,
+		     const char *uuid)
+{
+	int ret = 0;
+
+	vfio_init(vc);
+	vc->ioas = first->ioas;
+	if (first->iommufd >= 0) {
+		vc->iommufd = dup(first->iommufd);
+	} else {
+		vc->container = dup(first->container);
+		ret = open_group(vc, uuid);
+	}
+	if (!ret)
+		ret = vfio_open_device(vc, uuid);
 	if (ret)
 		vfio_close(vc);
 	return ret;

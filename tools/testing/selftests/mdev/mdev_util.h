@@ -124,6 +124,9 @@ int vfio_attach(struct vfio_client *vc, const char *uuid);
 int vfio_open_device(struct vfio_client *vc, const char *uuid);
 /* all of it */
 int vfio_open(struct vfio_client *vc, const char *uuid);
+/* a second device in the memory of the first */
+int vfio_open_beside(struct vfio_client *vc, const struct vfio_client *first,
+		     const char *uuid);
 void vfio_close_device(struct vfio_client *vc);
 void vfio_close(struct vfio_client *vc);
 
