@@ -255,6 +255,25 @@ static bool mdev_parent_claim(struct mdev_parent_obj *parent)
  */
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 {
+	return mdev_register_device_form(dev, ops, MDEV_FORM_KOBJ);
+}
+EXPORT_SYMBOL(mdev_register_device);
+
+/**
+ * mdev_register_device_form - mdev_register_device() for ops of either form
+ * @dev: the parent device
+ * @ops: the vendor's callbacks
+ * @form: which of the members that share a place are meant
+ *
+ * What mdev_register_device() is with include/classic-5.13.
+ *
+ * Context: as mdev_register_device().
+ * Return: as mdev_register_device().
+ */
+int mdev_register_device_form(struct device *dev,
+			      const struct mdev_parent_ops *ops,
+			      enum mdev_form form)
+{
 	struct mdev_parent_obj *parent;
 
 	if (!mdev_device_args_valid(dev, ops))
@@ -265,9 +284,10 @@ int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 		return PTR_ERR(parent);
 
 	parent->ops = ops;
+	parent->form = form;
 	return mdev_parent_publish(parent);
 }
-EXPORT_SYMBOL(mdev_register_device);
+EXPORT_SYMBOL(mdev_register_device_form);
 
 /**
  * mdev_unregister_device - take back mdev_register_device()
@@ -378,7 +398,7 @@ EXPORT_SYMBOL(mdev_unregister_parent);
 
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 static const struct mdev_late_core mdev_late_core = {
-	.register_device	= mdev_register_device,
+	.register_device	= mdev_register_device_form,
 	.unregister_device	= mdev_unregister_device,
 	.register_parent	= mdev_register_parent,
 	.unregister_parent	= mdev_unregister_parent,

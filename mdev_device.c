@@ -341,12 +341,17 @@ static int mdev_vendor_remove(struct mdev_device_obj *obj)
 
 static int mdev_vendor_create(struct mdev_device_obj *obj)
 {
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	struct mdev_parent_obj *parent = obj->type->parent;
+	const struct mdev_parent_ops *ops = parent->ops;
+	int ret;
 
 	if (!ops)
 		return 0;
-	return mdev_vendor_errno(&obj->mdev.dev, "create",
-				 ops->create(&obj->type->kobj, &obj->mdev));
+	if (parent->form == MDEV_FORM_MTYPE)
+		ret = ops->create_mdev(&obj->mdev);
+	else
+		ret = ops->create(&obj->type->kobj, &obj->mdev);
+	return mdev_vendor_errno(&obj->mdev.dev, "create", ret);
 }
 
 /* The vendor would not let go: put back what mdev_device_retire() took away. */

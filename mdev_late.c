@@ -62,7 +62,8 @@ static int mdev_late_bind(struct mdev_late *late, struct mdev_late_entry *entry)
 {
 	switch (entry->kind) {
 	case MDEV_LATE_DEVICE:
-		return late->core->register_device(entry->dev, entry->ops);
+		return late->core->register_device(entry->dev, entry->ops,
+						   entry->form);
 	case MDEV_LATE_PARENT:
 		return late->core->register_parent(entry->parent, entry->dev,
 						   entry->driver, entry->types,
@@ -317,11 +318,19 @@ EXPORT_SYMBOL_GPL(mdev_late_detach);
 int mdev_late_register_device(struct device *dev,
 			      const struct mdev_parent_ops *ops)
 {
+	return mdev_late_register_device_form(dev, ops, MDEV_FORM_KOBJ);
+}
+
+int mdev_late_register_device_form(struct device *dev,
+				   const struct mdev_parent_ops *ops,
+				   enum mdev_form form)
+{
 	struct mdev_late_entry entry = {
 		.kind	= MDEV_LATE_DEVICE,
 		.key	= dev,
 		.dev	= dev,
 		.ops	= ops,
+		.form	= form,
 	};
 
 	if (!mdev_device_args_valid(dev, ops))

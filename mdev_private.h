@@ -94,6 +94,7 @@ enum mdev_parent_state {
  * @state: written under mdev_parents_lock; LEAVING is also read without
  * @dev: the parent device, referenced until unregistered
  * @ops: classic door: the vendor's ops; NULL otherwise
+ * @form: classic door: which form of create, show and store the vendor has
  * @parent: modern door: the vendor's handle; NULL otherwise
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
@@ -112,6 +113,7 @@ struct mdev_parent_obj {
 	enum mdev_parent_state state;
 	struct device *dev;
 	const struct mdev_parent_ops *ops;
+	enum mdev_form form;
 	struct mdev_parent *parent;
 	struct mdev_driver *driver;
 	struct rw_semaphore unreg_sem;
@@ -130,7 +132,9 @@ struct mdev_parent_obj {
  * @kobj: the type's directory, and its reference count
  * @next: in parent->types
  * @parent: holds a reference
- * @type: modern door: the vendor's type; NULL otherwise
+ * @type: modern door: the vendor's type; the one in @classic otherwise
+ * @classic: classic door: what a vendor that was compiled with
+ *	include/classic-5.13 is given for a type
  * @group: classic door: the vendor's attributes; NULL otherwise
  * @devices_kobj: the directory of links to the type's devices
  */
@@ -139,6 +143,7 @@ struct mdev_type_obj {
 	struct list_head next;
 	struct mdev_parent_obj *parent;
 	struct mdev_type *type;
+	struct mdev_type_classic classic;
 	const struct attribute_group *group;
 	struct kobject *devices_kobj;
 };
@@ -278,6 +283,7 @@ enum mdev_late_state {
  * @key: the parent device or the driver: can be registered once
  * @dev: parent device, referenced; NULL for a driver
  * @ops: classic door: the vendor's ops
+ * @form: classic door: the form of @ops
  * @parent: modern door: the vendor's handle
  * @driver: modern door: the vendor's driver
  * @types: modern door: the vendor's types
@@ -292,6 +298,7 @@ struct mdev_late_entry {
 	const void *key;
 	struct device *dev;
 	const struct mdev_parent_ops *ops;
+	enum mdev_form form;
 	struct mdev_parent *parent;
 	struct mdev_driver *driver;
 	struct mdev_type **types;
@@ -301,7 +308,8 @@ struct mdev_late_entry {
 /* mdev's entry points, given to the queue while mdev is there */
 struct mdev_late_core {
 	int (*register_device)(struct device *dev,
-			       const struct mdev_parent_ops *ops);
+			       const struct mdev_parent_ops *ops,
+			       enum mdev_form form);
 	void (*unregister_device)(struct device *dev);
 	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
 			       struct mdev_driver *mdev_driver,

@@ -13,33 +13,6 @@
  * the core's own.
  */
 
-static ssize_t mdev_type_show(struct kobject *kobj, struct attribute *attr,
-			      char *buf)
-{
-	struct mdev_type_attribute *file =
-		container_of(attr, struct mdev_type_attribute, attr);
-
-	if (!file->show)
-		return -EIO;
-	return file->show(kobj, to_type_obj(kobj)->parent->dev, buf);
-}
-
-static ssize_t mdev_type_store(struct kobject *kobj, struct attribute *attr,
-			       const char *buf, size_t count)
-{
-	struct mdev_type_attribute *file =
-		container_of(attr, struct mdev_type_attribute, attr);
-
-	if (!file->store)
-		return -EIO;
-	return file->store(kobj, to_type_obj(kobj)->parent->dev, buf, count);
-}
-
-static const struct sysfs_ops mdev_type_sysfs_ops = {
-	.show	= mdev_type_show,
-	.store	= mdev_type_store,
-};
-
 static ssize_t create_store(struct kobject *kobj, struct device *dev,
 			    const char *buf, size_t count)
 {
@@ -58,6 +31,47 @@ static ssize_t create_store(struct kobject *kobj, struct device *dev,
 }
 
 static MDEV_TYPE_ATTR_WO(create);
+
+/* The vendor's functions may have another form than ours. */
+static bool mdev_type_file_is_mtype(const struct mdev_type_obj *type,
+				    const struct mdev_type_attribute *file)
+{
+	return type->parent->form == MDEV_FORM_MTYPE &&
+	       file != &mdev_type_attr_create;
+}
+
+static ssize_t mdev_type_show(struct kobject *kobj, struct attribute *attr,
+			      char *buf)
+{
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+	struct mdev_type_obj *type = to_type_obj(kobj);
+
+	if (!file->show)
+		return -EIO;
+	if (mdev_type_file_is_mtype(type, file))
+		return file->show_mtype(type->type, file, buf);
+	return file->show(kobj, type->parent->dev, buf);
+}
+
+static ssize_t mdev_type_store(struct kobject *kobj, struct attribute *attr,
+			       const char *buf, size_t count)
+{
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+	struct mdev_type_obj *type = to_type_obj(kobj);
+
+	if (!file->store)
+		return -EIO;
+	if (mdev_type_file_is_mtype(type, file))
+		return file->store_mtype(type->type, file, buf, count);
+	return file->store(kobj, type->parent->dev, buf, count);
+}
+
+static const struct sysfs_ops mdev_type_sysfs_ops = {
+	.show	= mdev_type_show,
+	.store	= mdev_type_store,
+};
 
 /* The files below are for modern vendors; classic ones bring their own. */
 
@@ -226,6 +240,9 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 	kref_get(&parent->ref);
 	if (parent->ops) {
 		type->group = parent->ops->supported_type_groups[n];
+		type->type = &type->classic.type;
+		type->classic.parent_dev = parent->dev;
+		type->classic.group_id = n;
 	} else {
 		type->type = parent->parent->types[n];
 		type->type->parent = parent->parent;

@@ -133,6 +133,7 @@ struct vendor {
 	struct mdev_type_attribute name;
 
 	bool modern;
+	enum mdev_form form;
 	bool registered;
 
 	/* how it behaves */
@@ -239,7 +240,7 @@ static int vendor_register(struct vendor *v)
 		if (ret)
 			mdev_unregister_driver(&v->driver);
 	} else {
-		ret = mdev_register_device(v->dev, v->ops_arg);
+		ret = mdev_register_device_form(v->dev, v->ops_arg, v->form);
 	}
 	v->registered = !ret;
 	return ret;
@@ -1213,6 +1214,65 @@ static void quota_extremes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, INT_MAX - 1, admin_available(many));
 }
 
+/* A vendor of Linux 5.13 to 5.15 is called as it was then. */
+
+static ssize_t vendor_mtype_show(struct mdev_type *mtype,
+				 struct mdev_type_attribute *attr, char *buf)
+{
+	struct mdev_type_classic *type =
+		container_of(mtype, struct mdev_type_classic, type);
+	struct vendor *v = dev_get_drvdata(type->parent_dev);
+
+	if (attr != &v->name)
+		return -ENXIO;
+	return sysfs_emit(buf, "%u\n", type->group_id);
+}
+
+static ssize_t vendor_mtype_store(struct mdev_type *mtype,
+				  struct mdev_type_attribute *attr,
+				  const char *buf, size_t count)
+{
+	struct mdev_type_classic *type =
+		container_of(mtype, struct mdev_type_classic, type);
+	struct vendor *v = dev_get_drvdata(type->parent_dev);
+
+	v->creates = type->group_id + 100;
+	return count;
+}
+
+static int vendor_create_mdev(struct mdev_device *mdev)
+{
+	struct mdev_type_classic *type =
+		container_of(mdev->type, struct mdev_type_classic, type);
+
+	return type->group_id ? vendor_probe(mdev) : -ENOSPC;
+}
+
+static void form_mtype(struct kunit *test)
+{
+	struct vendor *v = vendor_new(test, "parent", false);
+
+	v->form = MDEV_FORM_MTYPE;
+	v->ops.create_mdev = vendor_create_mdev;
+	v->name.attr.mode = 0644;
+	v->name.show_mtype = vendor_mtype_show;
+	v->name.store_mtype = vendor_mtype_store;
+	KUNIT_ASSERT_EQ(test, 0, vendor_register(v));
+
+	KUNIT_EXPECT_EQ(test, 0, admin_read(admin_open(v, O_RDONLY,
+						       TYPE "a/name")));
+	KUNIT_EXPECT_EQ(test, 1, admin_read(admin_open(v, O_RDONLY,
+						       TYPE "b/name")));
+	KUNIT_EXPECT_EQ(test, 0, admin_write(admin_open(v, O_WRONLY,
+							TYPE "b/name"),
+					     "1", 1));
+	KUNIT_EXPECT_EQ(test, 101, v->creates);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, admin_create(v, "a", 1));
+	KUNIT_EXPECT_EQ(test, 0, admin_create(v, "b", 1));
+	KUNIT_EXPECT_EQ(test, 102, v->creates);
+	KUNIT_EXPECT_EQ(test, 0, admin_remove(v, 1));
+}
+
 static void quota_of_vendor(struct kunit *test)
 {
 	struct vendor *v = vendor_new(test, "parent", true);
@@ -1252,6 +1312,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE(remove_interrupted),
 	KUNIT_CASE(remove_makes_way),
 	KUNIT_CASE(drvdata_survives_unbind),
+	KUNIT_CASE(form_mtype),
 	KUNIT_CASE(quota_exhausted),
 	KUNIT_CASE(quota_given_back),
 	KUNIT_CASE(quota_of_vendor),
@@ -1312,7 +1373,7 @@ kunit_test_suite(mdev_suite);
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 /*
  * The queue of built-in vendors, and a core that only takes notes: "+x" when it
- * is told of x, "-x" when x is taken back.
+ * is told of x, "*x" if x has the form of 5.13, "-x" when x is taken back.
  */
 
 static struct {
@@ -1358,9 +1419,10 @@ static const char *late_name(struct device *dev)
 }
 
 static int late_register_device(struct device *dev,
-				const struct mdev_parent_ops *ops)
+				const struct mdev_parent_ops *ops,
+				enum mdev_form form)
 {
-	return late_note("+", late_name(dev));
+	return late_note(form == MDEV_FORM_MTYPE ? "*" : "+", late_name(dev));
 }
 
 static void late_unregister_device(struct device *dev)
@@ -1457,6 +1519,7 @@ static struct offer *offer_new(struct kunit *test)
 	offer_device(test, &o->a, "a");
 	offer_device(test, &o->b, "b");
 	offer_device(test, &o->d, "d");
+	o->d.form = MDEV_FORM_MTYPE;
 	o->b.kind = MDEV_LATE_PARENT;
 	o->b.parent = &o->parent;
 	o->b.driver = &o->driver;
@@ -1504,7 +1567,7 @@ static void late_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, late_register(&o->d));
 	expect_notes(test, "");
 	late_attach(NULL);
-	expect_notes(test, "+c+a+b+d");
+	expect_notes(test, "+c+a+b*d");
 }
 
 static void late_duplicates(struct kunit *test)
@@ -1615,12 +1678,12 @@ static void late_register_during_replay(struct kunit *test)
 	late.fails = "d";
 	late_attach(NULL);
 	KUNIT_EXPECT_EQ(test, 0, late.during_ret);
-	expect_notes(test, "+c+a+b+d");
+	expect_notes(test, "+c+a+b*d");
 
 	late_detach(NULL);
 	late.fails = "";
 	late_attach(NULL);
-	expect_notes(test, "-b-a-c+c+a+b+d");
+	expect_notes(test, "-b-a-c+c+a+b*d");
 }
 
 static const struct late_race {
@@ -1632,12 +1695,12 @@ static const struct late_race {
 	int second_ret;
 	const char *notes;
 } late_races[] = {
-	{ "replay, unregister", late_attach, 0, late_unregister, 1, "+a+d-d" },
-	{ "register, unregister", late_register, 0, late_unregister, 1, "+a+d-d" },
-	{ "register, detach", late_register, 0, late_detach, 0, "+a+d-d-a" },
+	{ "replay, unregister", late_attach, 0, late_unregister, 1, "+a*d-d" },
+	{ "register, unregister", late_register, 0, late_unregister, 1, "+a*d-d" },
+	{ "register, detach", late_register, 0, late_detach, 0, "+a*d-d-a" },
 	{ "unregister, unregister", late_unregister, 1, late_unregister, 0,
-	  "+a+d-d" },
-	{ "unregister, detach", late_unregister, 1, late_detach, 0, "+a+d-d-a" },
+	  "+a*d-d" },
+	{ "unregister, detach", late_unregister, 1, late_detach, 0, "+a*d-d-a" },
 };
 
 KUNIT_ARRAY_PARAM_DESC(late_races, late_races, desc);

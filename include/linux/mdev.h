@@ -48,7 +48,8 @@ struct mdev_type;
  * @dev: the device; its parent is the vendor's parent device
  * @uuid: the name the administrator gave it
  * @next: private to the core
- * @type: modern door: the vendor's type it was created from; classic: NULL
+ * @type: modern door: the vendor's type it was created from; classic: only for
+ *	mtype_get_type_group_id() and mtype_get_parent_dev()
  * @active: true once the device is complete; private to the core
  *
  * Allocated and freed by the core. Vendors hold it from @create to @remove
@@ -145,6 +146,15 @@ void mdev_unregister_parent(struct mdev_parent *parent);
 int mdev_register_driver(struct mdev_driver *drv);
 void mdev_unregister_driver(struct mdev_driver *drv);
 
+/*
+ * private: of create(), show() and store() there are two forms. Vendors that find
+ * include/classic-5.13 before this have that of Linux 5.13 to 5.15.
+ */
+enum mdev_form {
+	MDEV_FORM_KOBJ,
+	MDEV_FORM_MTYPE,
+};
+
 /**
  * struct mdev_type_attribute - classic door: a file in a type's directory
  * @attr: name and mode
@@ -157,9 +167,32 @@ void mdev_unregister_driver(struct mdev_driver *drv);
  */
 struct mdev_type_attribute {
 	struct attribute attr;
-	ssize_t (*show)(struct kobject *kobj, struct device *dev, char *buf);
-	ssize_t (*store)(struct kobject *kobj, struct device *dev,
+#ifndef MDEV_CLASSIC_5_13
+	union {
+		ssize_t (*show)(struct kobject *kobj, struct device *dev,
+				char *buf);
+		/* private: */
+		ssize_t (*show_mtype)(struct mdev_type *mtype,
+				      struct mdev_type_attribute *attr,
+				      char *buf);
+		/* public: */
+	};
+	union {
+		ssize_t (*store)(struct kobject *kobj, struct device *dev,
+				 const char *buf, size_t count);
+		/* private: */
+		ssize_t (*store_mtype)(struct mdev_type *mtype,
+				       struct mdev_type_attribute *attr,
+				       const char *buf, size_t count);
+		/* public: */
+	};
+#else
+	ssize_t (*show)(struct mdev_type *mtype,
+			struct mdev_type_attribute *attr, char *buf);
+	ssize_t (*store)(struct mdev_type *mtype,
+			 struct mdev_type_attribute *attr,
 			 const char *buf, size_t count);
+#endif
 };
 
 #define MDEV_TYPE_ATTR(_name, _mode, _show, _store)		\
@@ -262,7 +295,16 @@ struct mdev_parent_ops {
 	const struct attribute_group **mdev_attr_groups;
 	struct attribute_group **supported_type_groups;
 
-	int (*create)(struct kobject *kobj, struct mdev_device *mdev);
+#ifndef MDEV_CLASSIC_5_13
+	union {
+		int (*create)(struct kobject *kobj, struct mdev_device *mdev);
+		/* private: */
+		int (*create_mdev)(struct mdev_device *mdev);
+		/* public: */
+	};
+#else
+	int (*create)(struct mdev_device *mdev);
+#endif
 	int (*remove)(struct mdev_device *mdev);
 	union {
 		int (*open)(struct mdev_device *mdev);
@@ -309,6 +351,9 @@ struct mdev_parent_ops {
 #define parent_ops mdev_parent_ops
 
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops);
+int mdev_register_device_form(struct device *dev,
+			      const struct mdev_parent_ops *ops,
+			      enum mdev_form form);
 void mdev_unregister_device(struct device *dev);
 
 /*
@@ -345,6 +390,13 @@ struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *bridge;
+};
+
+/* private: and how those in include/classic-5.13 see a type */
+struct mdev_type_classic {
+	struct mdev_type type;
+	struct device *parent_dev;
+	unsigned int group_id;
 };
 
 /**
@@ -583,6 +635,9 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 int mdev_late_register_device(struct device *dev,
 			      const struct mdev_parent_ops *ops);
+int mdev_late_register_device_form(struct device *dev,
+				   const struct mdev_parent_ops *ops,
+				   enum mdev_form form);
 void mdev_late_unregister_device(struct device *dev);
 int mdev_late_register_parent(struct mdev_parent *parent, struct device *dev,
 			      struct mdev_driver *mdev_driver,
@@ -593,6 +648,7 @@ void mdev_late_unregister_driver(struct mdev_driver *drv);
 
 #if !defined(MODULE) && !defined(MDEV_CORE)
 #define mdev_register_device	mdev_late_register_device
+#define mdev_register_device_form	mdev_late_register_device_form
 #define mdev_unregister_device	mdev_late_unregister_device
 #define mdev_register_parent	mdev_late_register_parent
 #define mdev_unregister_parent	mdev_late_unregister_parent
