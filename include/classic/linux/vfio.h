@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * VFIO as vendors of mediated devices knew it before Linux 5.19.
+ *
+ * For vendor drivers of Linux 4.10 to 5.12. With this folder in front of the
+ * kernel's own they compile as they are; see
+ * Documentation/driver-api/vfio-mediated-porting.rst. All is inline, and made of
+ * what <linux/mdev.h> has for the vendor of an open device. A driver that uses
+ * the VFIO of its kernel, too, must not include this.
+ */
+#ifndef MDEV_CLASSIC_VFIO_H
+#define MDEV_CLASSIC_VFIO_H
+
+#include <linux/bits.h>
+#include <linux/err.h>
+#include <linux/iommu.h>
+#include <linux/mdev.h>
+#include <linux/mm.h>
+#include <linux/notifier.h>
+
+/*
+ * Vendors find out what their kernel has by compiling this and that. One that
+ * sees this member of struct vfio_device_ops would not register a notifier.
+ */
+#define dma_unmap mdev_classic_no_dma_unmap
+#include_next <linux/vfio.h>
+#undef dma_unmap
+
+/* what this kernel's VFIO has of the same name is for VFIO drivers */
+#define vfio_pin_pages		mdev_classic_pin_pages
+#define vfio_unpin_pages	mdev_classic_unpin_pages
+#define vfio_dma_rw		mdev_classic_dma_rw
+
+#ifndef VFIO_PIN_PAGES_MAX_ENTRIES
+#define VFIO_PIN_PAGES_MAX_ENTRIES	(PAGE_SIZE / sizeof(unsigned long))
+#endif
+
+enum vfio_notify_type {
+	VFIO_IOMMU_NOTIFY,
+	VFIO_GROUP_NOTIFY,
+};
+
+/* data is a struct vfio_iommu_type1_dma_unmap */
+#define VFIO_IOMMU_NOTIFY_DMA_UNMAP	BIT(0)
+/* data is a struct kvm */
+#define VFIO_GROUP_NOTIFY_SET_KVM	BIT(0)
+
+/* the bridge calls the notifiers */
+static_assert(VFIO_IOMMU_NOTIFY_DMA_UNMAP == MDEV_DMA_UNMAP);
+
+/* private: by the device, as the vendor has it; not open is like no container */
+static inline int mdev_classic_find(struct device *dev,
+				    struct mdev_device **mdev)
+{
+	*mdev = dev ? mdev_from_dev(dev) : NULL;
+	if (!*mdev)
+		return -ENODEV;
+	return mdev_bridge_of(*mdev) ? 0 : -EINVAL;
+}
+
+/* private: page by page, so that any of them can be unpinned on its own */
+static inline int mdev_classic_pin(struct mdev_device *mdev,
+				   const unsigned long *user_pfn, int npage,
+				   int prot, unsigned long *phys_pfn)
+{
+	struct page *page;
+	int i, ret;
+
+	for (i = 0; i < npage; i++) {
+		ret = mdev_pin_pages(mdev, (dma_addr_t)user_pfn[i] << PAGE_SHIFT,
+				     1, prot, &page);
+		if (ret != 1)
+			goto err_unpin;
+		phys_pfn[i] = page_to_pfn(page);
+	}
+	return npage;
+
+err_unpin:
+	phys_pfn[i] = 0;
+	while (i--) {
+		mdev_unpin_pages(mdev, (dma_addr_t)user_pfn[i] << PAGE_SHIFT, 1);
+		phys_pfn[i] = 0;
+	}
+	return ret;
+}
+
+/* private: */
+static inline int mdev_classic_unpin(struct mdev_device *mdev,
+				     const unsigned long *user_pfn, int npage)
+{
+	int i;
+
+	for (i = 0; i < npage; i++)
+		mdev_unpin_pages(mdev, (dma_addr_t)user_pfn[i] << PAGE_SHIFT, 1);
+	return npage;
+}
+
+/* private: a number of pages that is none, or too large */
+static inline int mdev_classic_check_npage(int npage)
+{
+	if (!npage)
+		return -EINVAL;
+	if (npage < 0 || npage > VFIO_PIN_PAGES_MAX_ENTRIES)
+		return -E2BIG;
+	return 0;
+}
+
+/**
+ * vfio_pin_pages - keep pages of the user's memory in place, for DMA
+ * @dev: the mediated device
+ * @user_pfn: the page frames, as the user has mapped them for the device; in any
+ *	order
+ * @npage: number of pages
+ * @prot: IOMMU_READ, IOMMU_WRITE or both
+ * @phys_pfn: where to store the host's page frames, in the same order
+ *
+ * All pages are pinned, or none. Each is to be unpinned as often as it was
+ * pinned. The vendor must have registered a notifier for VFIO_IOMMU_NOTIFY.
+ *
+ * Context: process context, sleeps; between the start of the vendor's open and
+ * the end of its release.
+ * Return: @npage; -EINVAL if an argument is missing, a page is not mapped, there
+ * is no notifier, or the device is not open; -E2BIG if @npage is greater than
+ * VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device; -EPERM if
+ * @prot is more than the user allows; or another error of VFIO.
+ */
+static inline int vfio_pin_pages(struct device *dev, unsigned long *user_pfn,
+				 int npage, int prot, unsigned long *phys_pfn)
+{
+	struct mdev_device *mdev;
+	int ret;
+
+	if (!dev || !user_pfn || !phys_pfn)
+		return -EINVAL;
+	ret = mdev_classic_check_npage(npage) ?: mdev_classic_find(dev, &mdev);
+	if (ret)
+		return ret;
+	return mdev_classic_pin(mdev, user_pfn, npage, prot, phys_pfn);
+}
+
+/**
+ * vfio_unpin_pages - undo a vfio_pin_pages(), or a part of it
+ * @dev: the mediated device
+ * @user_pfn: the page frames, as given to vfio_pin_pages(); in any order
+ * @npage: number of pages
+ *
+ * What is not pinned is logged and left alone.
+ *
+ * Context: as vfio_pin_pages().
+ * Return: @npage, or an error as vfio_pin_pages() has it.
+ */
+static inline int vfio_unpin_pages(struct device *dev, unsigned long *user_pfn,
+				   int npage)
+{
+	struct mdev_device *mdev;
+	int ret;
+
+	if (!dev || !user_pfn)
+		return -EINVAL;
+	ret = mdev_classic_check_npage(npage) ?: mdev_classic_find(dev, &mdev);
+	if (ret)
+		return ret;
+	return mdev_classic_unpin(mdev, user_pfn, npage);
+}
+
+/*
+ * A vendor that does many of these calls got itself the group, which saved VFIO
+ * looking for it. What it gets is the device.
+ */
+
+static inline struct mdev_device *mdev_classic_of_group(struct vfio_group *group)
+{
+	return (struct mdev_device *)group;
+}
+
+/**
+ * vfio_group_get_external_user_from_dev - a handle for the functions below
+ * @dev: the mediated device
+ *
+ * Context: as vfio_pin_pages().
+ * Return: the handle, to be given back to vfio_group_put_external_user(); or
+ * ERR_PTR(-ENODEV) if @dev is no mediated device, ERR_PTR(-EINVAL) if it is not
+ * open.
+ */
+static inline struct vfio_group *
+vfio_group_get_external_user_from_dev(struct device *dev)
+{
+	struct mdev_device *mdev;
+	int ret;
+
+	ret = mdev_classic_find(dev, &mdev);
+	if (ret)
+		return ERR_PTR(ret);
+	/* dropped in vfio_group_put_external_user() */
+	get_device(dev);
+	return (struct vfio_group *)mdev;
+}
+
+/**
+ * vfio_group_put_external_user - give back a handle
+ * @group: the handle; usually when the device is released
+ *
+ * Context: any that sleeps.
+ */
+static inline void vfio_group_put_external_user(struct vfio_group *group)
+{
+	put_device(mdev_dev(mdev_classic_of_group(group)));
+}
+
+/**
+ * vfio_group_pin_pages - vfio_pin_pages() by handle
+ * @group: the handle
+ * @user_iova_pfn: the page frames, as the user has mapped them for the device
+ * @npage: number of pages
+ * @prot: IOMMU_READ, IOMMU_WRITE or both
+ * @phys_pfn: where to store the host's page frames, in the same order
+ *
+ * Context: as vfio_pin_pages().
+ * Return: as vfio_pin_pages().
+ */
+static inline int vfio_group_pin_pages(struct vfio_group *group,
+				       unsigned long *user_iova_pfn, int npage,
+				       int prot, unsigned long *phys_pfn)
+{
+	if (!group)
+		return -EINVAL;
+	return vfio_pin_pages(mdev_dev(mdev_classic_of_group(group)),
+			      user_iova_pfn, npage, prot, phys_pfn);
+}
+
+/**
+ * vfio_group_unpin_pages - vfio_unpin_pages() by handle
+ * @group: the handle
+ * @user_iova_pfn: the page frames, as given to vfio_group_pin_pages()
+ * @npage: number of pages
+ *
+ * Context: as vfio_pin_pages().
+ * Return: as vfio_unpin_pages().
+ */
+static inline int vfio_group_unpin_pages(struct vfio_group *group,
+					 unsigned long *user_iova_pfn, int npage)
+{
+	if (!group)
+		return -EINVAL;
+	return vfio_unpin_pages(mdev_dev(mdev_classic_of_group(group)),
+				user_iova_pfn, npage);
+}
+
+/**
+ * vfio_dma_rw - copy from or to the user's memory as the device would by DMA
+ * @group: a handle from vfio_group_get_external_user_from_dev()
+ * @user_iova: where the user has mapped it for the device; any byte
+ * @data: kernel memory
+ * @len: number of bytes
+ * @write: to the user's memory; from it otherwise
+ *
+ * Nothing needs to be pinned, and no notifier registered.
+ *
+ * Context: as vfio_pin_pages(); any process.
+ * Return: 0; -EINVAL if an argument is missing, @len is 0, or the range is not
+ * mapped; -EPERM if the user does not allow it; or another error of VFIO.
+ */
+static inline int vfio_dma_rw(struct vfio_group *group, dma_addr_t user_iova,
+			      void *data, size_t len, bool write)
+{
+	if (!group || !data || !len)
+		return -EINVAL;
+	return mdev_dma_rw(mdev_classic_of_group(group), user_iova, data, len,
+			   write);
+}
+
+/* private: VFIO knows the virtual machine before a device is opened */
+static inline int mdev_classic_notify_kvm(struct mdev_device *mdev,
+					  struct notifier_block *nb)
+{
+	struct kvm *kvm = mdev_kvm(mdev);
+
+	if (kvm)
+		nb->notifier_call(nb, VFIO_GROUP_NOTIFY_SET_KVM, kvm);
+	return 0;
+}
+
+/**
+ * vfio_register_notifier - be told of what happens to the user's memory, or of
+ * the virtual machine
+ * @dev: the mediated device
+ * @type: VFIO_IOMMU_NOTIFY or VFIO_GROUP_NOTIFY
+ * @events: what to be told of; what is known is taken away, and if something
+ *	is left that is an error
+ * @nb: the notifier
+ *
+ * VFIO_IOMMU_NOTIFY_DMA_UNMAP comes when the user takes back memory of which
+ * something is pinned, which is to be unpinned before the notifier returns.
+ * VFIO_GROUP_NOTIFY_SET_KVM comes from within this function and never again, if
+ * the device belongs to a virtual machine.
+ *
+ * Context: as vfio_pin_pages().
+ * Return: 0; -EINVAL if an argument is missing or not known, or the device is
+ * not open; -ENODEV if @dev is no mediated device; -EEXIST if @nb is registered.
+ */
+static inline int vfio_register_notifier(struct device *dev,
+					 enum vfio_notify_type type,
+					 unsigned long *events,
+					 struct notifier_block *nb)
+{
+	struct mdev_device *mdev;
+	unsigned long wanted;
+	int ret;
+
+	if (!dev || !nb || !events || !*events)
+		return -EINVAL;
+	ret = mdev_classic_find(dev, &mdev);
+	if (ret)
+		return ret;
+	if (type != VFIO_IOMMU_NOTIFY && type != VFIO_GROUP_NOTIFY)
+		return -EINVAL;
+
+	/* each type has one event, and it is bit 0 */
+	wanted = *events;
+	*events &= ~BIT(0);
+	if (*events)
+		return -EINVAL;
+
+	if (type == VFIO_IOMMU_NOTIFY)
+		return mdev_bridge_of(mdev)->register_unmap(mdev, nb);
+	return wanted ? mdev_classic_notify_kvm(mdev, nb) : 0;
+}
+
+/**
+ * vfio_unregister_notifier - undo a vfio_register_notifier()
+ * @dev: the mediated device
+ * @type: as given to vfio_register_notifier()
+ * @nb: the notifier
+ *
+ * Context: as vfio_pin_pages(); not from within the notifier.
+ * Return: 0; -EINVAL, -ENODEV as vfio_register_notifier(); -ENOENT if @nb is not
+ * registered for VFIO_IOMMU_NOTIFY.
+ */
+static inline int vfio_unregister_notifier(struct device *dev,
+					   enum vfio_notify_type type,
+					   struct notifier_block *nb)
+{
+	struct mdev_device *mdev;
+	int ret;
+
+	if (!dev || !nb)
+		return -EINVAL;
+	ret = mdev_classic_find(dev, &mdev);
+	if (ret)
+		return ret;
+
+	switch (type) {
+	case VFIO_IOMMU_NOTIFY:
+		return mdev_bridge_of(mdev)->unregister_unmap(mdev, nb);
+	case VFIO_GROUP_NOTIFY:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * vfio_device_get_from_dev - hold a mediated device
+ * @dev: the mediated device
+ *
+ * It holds the memory; the device can be removed meanwhile. What is returned is
+ * for vfio_device_put() and nothing else.
+ *
+ * Context: any, as long as the device is the vendor's.
+ * Return: a handle; NULL if @dev is no mediated device.
+ */
+static inline struct vfio_device *vfio_device_get_from_dev(struct device *dev)
+{
+	if (!dev || !mdev_from_dev(dev))
+		return NULL;
+	/* dropped in vfio_device_put() */
+	return (struct vfio_device *)get_device(dev);
+}
+
+/**
+ * vfio_device_put - let go of a mediated device
+ * @device: what vfio_device_get_from_dev() returned
+ *
+ * Context: any that sleeps.
+ */
+static inline void vfio_device_put(struct vfio_device *device)
+{
+	put_device((struct device *)device);
+}
+
+#endif /* MDEV_CLASSIC_VFIO_H */
