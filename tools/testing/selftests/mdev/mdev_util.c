@@ -193,6 +193,8 @@ int modules_reset(void)
 	static const char * const names[] = {
 		"mtty", "mtty_stock", "mnull", "mdev_test", "mdev_test_bridge",
 		"mdev_test_dma",
+		"mtty_classic", "mdpy_classic", "mbochs_classic",
+		"mdev_test_classic", "mdev_test_classic_5_13",
 		"vfio_mdev", "mdev",
 	};
 	unsigned int i;
