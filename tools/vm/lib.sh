@@ -76,6 +76,27 @@ no_series() {
 # Options for apt-get and apt-cache, for packages of another suite.
 apt_opts=()
 
+# use_suite SUITE: from here on, apt knows nothing but this one
+use_suite() {
+	local dir=$cache/$1
+
+	mkdir -p "$dir"/{lists,archives}/partial || exit
+	echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' \
+		"http://deb.debian.org/debian $1 main" >"$dir/sources.list"
+	apt_opts=(-o Dir::Etc::sourcelist="$dir/sources.list"
+		-o Dir::Etc::sourceparts=/dev/null
+		-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir"
+		-o APT::Sandbox::User=root)
+	[ "$(find "$dir/stamp" -mtime -1 2>/dev/null)" ] && return
+	say "refreshing the package lists of $1 ..."
+	if apt-get "${apt_opts[@]}" -q -o Acquire::http::Timeout=20 update \
+		>"$cache/apt.$me.log" 2>&1; then
+		touch "$dir/stamp"
+	else
+		say "cannot refresh them: see $cache/apt.$me.log"
+	fi
+}
+
 # version PACKAGE: that of the archive's current one
 version() {
 	apt-cache "${apt_opts[@]}" show --no-all-versions "$1" 2>/dev/null |
