@@ -49,25 +49,14 @@ FIXTURE(vendor) {
 };
 
 FIXTURE_VARIANT(vendor) {
-	const char *module;
 	bool iommufd;
 };
 
 FIXTURE_VARIANT_ADD(vendor, group) {
-	.module = "mdev_test_classic",
+	.iommufd = false,
 };
 
 FIXTURE_VARIANT_ADD(vendor, cdev) {
-	.module = "mdev_test_classic",
-	.iommufd = true,
-};
-
-FIXTURE_VARIANT_ADD(vendor, group_5_13) {
-	.module = "mdev_test_classic_5_13",
-};
-
-FIXTURE_VARIANT_ADD(vendor, cdev_5_13) {
-	.module = "mdev_test_classic_5_13",
 	.iommufd = true,
 };
 
@@ -79,7 +68,7 @@ FIXTURE_SETUP(vendor)
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, module_load("vfio_iommu_type1"));
-	ASSERT_EQ(0, module_load(variant->module));
+	ASSERT_EQ(0, module_load(PARENT));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE_B, self->uuid));
 	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
@@ -158,27 +147,6 @@ static uint64_t vendor_sees(struct vfio_client *vc, uint64_t phys)
 	struct mdev_test_peek peek = { .phys = phys };
 
 	return vendor_do(vc, MDEV_TEST_PEEK, &peek) ? 0 : peek.value;
-}
-
-TEST_F(vendor, types)
-{
-	char uuid[UUID_LEN + 1], buf[64];
-	struct vfio_client other;
-
-	ASSERT_LT(0, file_read(buf, sizeof(buf), MDEV_CLASS "/" PARENT
-			       "/mdev_supported_types/platform-a/name"));
-	EXPECT_STREQ("platform-a of " PARENT, buf);
-	ASSERT_LT(0, file_read(buf, sizeof(buf), MDEV_CLASS "/" PARENT
-			       "/mdev_supported_types/platform-b/name"));
-	EXPECT_STREQ("platform-b of " PARENT, buf);
-
-	EXPECT_EQ(1, status_of(&self->vc).type_id);
-	uuid_next(uuid);
-	ASSERT_EQ(0, mdev_create(TYPE_A, uuid));
-	ASSERT_EQ(0, vfio_open(&other, uuid));
-	EXPECT_EQ(0, status_of(&other).type_id);
-	vfio_close(&other);
-	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
 /* what was called in create */
@@ -475,6 +443,69 @@ TEST_F(vendor, dma_refused)
 	EXPECT_EQ(0, DMA());
 	self->dma.write = 1;
 	EXPECT_EQ(-EPERM, DMA());
+}
+
+/*
+ * What differs between 5.12 and 5.13 is how a type is named to the vendor.
+ */
+
+FIXTURE(form) {
+	char uuid[UUID_LEN + 1];
+};
+
+FIXTURE_VARIANT(form) {
+	const char *module;
+};
+
+FIXTURE_VARIANT_ADD(form, of_5_10) {
+	.module = "mdev_test_classic",
+};
+
+FIXTURE_VARIANT_ADD(form, of_5_13) {
+	.module = "mdev_test_classic_5_13",
+};
+
+FIXTURE_SETUP(form)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_TRUE(vfio_use_iommufd(false));
+	ASSERT_EQ(0, module_load("vfio_iommu_type1"));
+	ASSERT_EQ(0, module_load(variant->module));
+	uuid_next(self->uuid);
+}
+
+FIXTURE_TEARDOWN(form)
+{
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(form, types)
+{
+	char buf[64];
+
+	ASSERT_LT(0, file_read(buf, sizeof(buf), MDEV_CLASS "/" PARENT
+			       "/mdev_supported_types/platform-a/name"));
+	EXPECT_STREQ("platform-a of " PARENT, buf);
+	ASSERT_LT(0, file_read(buf, sizeof(buf), MDEV_CLASS "/" PARENT
+			       "/mdev_supported_types/platform-b/name"));
+	EXPECT_STREQ("platform-b of " PARENT, buf);
+}
+
+TEST_F(form, devices)
+{
+	static const char * const types[] = { TYPE_A, TYPE_B };
+	struct vfio_client vc;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		ASSERT_EQ(0, mdev_create(types[i], self->uuid));
+		ASSERT_EQ(0, vfio_open(&vc, self->uuid));
+		EXPECT_EQ(i, status_of(&vc).type_id);
+		EXPECT_EQ(0, notifier_register(&vc, IOMMU_NOTIFY, 1));
+		vfio_close(&vc);
+		ASSERT_EQ(0, mdev_remove(self->uuid));
+	}
 }
 
 /*
