@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
@@ -28,6 +29,11 @@
 
 /* no region has that many capabilities, and no vendor makes us allocate more */
 #define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
+
+/* what this VFIO knows; compat/ has it that older ones know less */
+#define VFIO_MDEV_MIGRATION_FLAGS					\
+	(VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |		\
+	 VFIO_MIGRATION_PRE_COPY)
 
 /**
  * struct vfio_mdev_pin - what one call of mdev_pin_pages() has pinned
@@ -51,6 +57,8 @@ struct vfio_mdev_pin {
  * @mdev: the mediated device; outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as @mdev
  * @unmaps: told of unmapped ranges like the vendor's op
+ * @opened_lock: protects @opened, and keeps the vendor from being closed
+ * @opened: the vendor's open has returned, its release was not called yet
  * @lock: protects the members below
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
  * @open: the vendor may be told of unmapped ranges
@@ -68,6 +76,8 @@ struct vfio_mdev {
 	struct mdev_device *mdev;
 	const struct mdev_parent_ops *ops;
 	struct blocking_notifier_head unmaps;
+	struct mutex opened_lock;	/* protects opened */
+	bool opened;
 	spinlock_t lock;		/* protects what follows */
 	struct rb_root_cached pins;
 	bool open;
@@ -496,6 +506,9 @@ static int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
+	/* there is none, but VFIO warns of a driver that asks */
+	if (cur == VFIO_DEVICE_STATE_ERROR)
+		return -EINVAL;
 	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
 }
 
@@ -511,6 +524,13 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 };
 
 /* What VFIO calls. */
+
+static void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
+{
+	mutex_lock(&vm->opened_lock);
+	vm->opened = opened;
+	mutex_unlock(&vm->opened_lock);
+}
 
 static int vfio_mdev_open_device(struct vfio_device *vdev)
 {
@@ -534,6 +554,7 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 		if (ret)
 			goto err_memory;
 	}
+	vfio_mdev_set_opened(vm, true);
 	return 0;
 
 err_memory:
@@ -549,6 +570,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
+	vfio_mdev_set_opened(vm, false);
 	vfio_mdev_memory_end(vm);
 	if (vm->ops->release)
 		vm->ops->release(vm->mdev);
@@ -757,16 +779,26 @@ vfio_mdev_migration_set_state(struct vfio_device *vdev,
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
+	/* the user's number; this one would be taken for "as it is" */
+	if (new_state == VFIO_DEVICE_STATE_ERROR)
+		return ERR_PTR(-EINVAL);
 	return vm->ops->migration_set_state(vm->mdev, new_state);
 }
 
+/* VFIO also asks for a file in debugfs, whether the device is open or not. */
 static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 					 enum vfio_device_mig_state *state)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret = -ENODEV;
 
-	return mdev_vendor_errno(vdev->dev, "migration_get_state",
-				 vm->ops->migration_get_state(vm->mdev, state));
+	/* should the vendor forget it, the user gets none of our stack */
+	*state = VFIO_DEVICE_STATE_ERROR;
+	mutex_lock(&vm->opened_lock);
+	if (vm->opened)
+		ret = vm->ops->migration_get_state(vm->mdev, state);
+	mutex_unlock(&vm->opened_lock);
+	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
 }
 
 static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
@@ -775,6 +807,7 @@ static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
+	*stop_copy_length = 0;
 	ret = vm->ops->migration_get_data_size(vm->mdev, stop_copy_length);
 	return mdev_vendor_errno(vdev->dev, "migration_get_data_size", ret);
 }
@@ -854,12 +887,14 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 	vm->mdev = mdev;
 	vm->ops = mdev_classic_ops(mdev);
 	BLOCKING_INIT_NOTIFIER_HEAD(&vm->unmaps);
+	mutex_init(&vm->opened_lock);
 	spin_lock_init(&vm->lock);
 	vm->pins = RB_ROOT_CACHED;
 	INIT_WORK(&vm->unmap_work, vfio_mdev_unmap_work);
 	init_waitqueue_head(&vm->wait);
 	if (vm->ops->migration_flags) {
-		vm->vdev.migration_flags = vm->ops->migration_flags;
+		vm->vdev.migration_flags = vm->ops->migration_flags &
+					   VFIO_MDEV_MIGRATION_FLAGS;
 		/* older kernels know only the first part of it, see compat/ */
 		vm->vdev.mig_ops = (const void *)&vfio_mdev_migration_ops;
 	}

@@ -43,6 +43,9 @@ struct compat_vfio_migration_ops {
 
 #define vfio_migration_ops			compat_vfio_migration_ops
 
+/* this VFIO has no such states: it must not tell the user that there are */
+#define VFIO_MIGRATION_PRE_COPY			0
+
 /*
  * This VFIO leaves it to the driver's release op to free the device, newer ones
  * free it after that op. Do what they do.
