@@ -6,10 +6,12 @@
 #ifndef MDEV_COMPAT_SAMPLES_H
 #define MDEV_COMPAT_SAMPLES_H
 
+#include <linux/bits.h>
 #include <linux/device/class.h>
 #include <linux/eventfd.h>
 #include <linux/module.h>
 #include <linux/version.h>
+#include <uapi/linux/vfio.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #undef class_create
@@ -20,6 +22,21 @@
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
 #define eventfd_signal(ctx) eventfd_signal(ctx, 1)
+#endif
+
+/* to be there is enough: the bridge does not tell this VFIO that we can do it */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define VFIO_MIGRATION_PRE_COPY		BIT(2)
+#define VFIO_DEVICE_STATE_PRE_COPY	((enum vfio_device_mig_state)6)
+#define VFIO_DEVICE_STATE_PRE_COPY_P2P	((enum vfio_device_mig_state)7)
+#define VFIO_MIG_GET_PRECOPY_INFO	_IO(VFIO_TYPE, VFIO_BASE + 21)
+
+struct vfio_precopy_info {
+	__u32 argsz;
+	__u32 flags;
+	__aligned_u64 initial_bytes;
+	__aligned_u64 dirty_bytes;
+};
 #endif
 
 #endif /* MDEV_COMPAT_SAMPLES_H */

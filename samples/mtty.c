@@ -9,19 +9,24 @@
  * How to read this as the author of a vendor driver: begin at the end, with
  * mtty_init(), which registers the parents; then the callbacks in mtty_ops, in
  * the order of a device's life; then "Interrupts", which every VFIO PCI device
- * has in this way or another. "The ports" and "The configuration space" stand
- * for your hardware, skip them at first.
+ * has in this way or another; then "Migration", if your devices are to have it.
+ * "The ports" and "The configuration space" stand for your hardware, skip them
+ * at first.
  *
  * The IDs are those of WCH's CH352. Linux's 8250_pci knows the chip, counts its
  * I/O BARs of 8 bytes and takes each for a port, so the single port card is the
  * same card without BAR 1.
  */
+#include <linux/anon_inodes.h>
 #include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/log2.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci_regs.h>
+#include <linux/poll.h>
 #include <linux/serial_reg.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -86,11 +91,15 @@ struct mtty_port {
 struct mtty {
 	struct mtty_parent *parent;	/* where the ports came from */
 	int nr_ports;
+	struct mutex mig_lock;	/* protects the next two; taken before lock */
+	enum vfio_device_mig_state state;
+	struct file *stream;	/* by which the state is read or written now */
 	/*
 	 * Protects everything below. A spinlock, as timers take it. Signalling
 	 * an eventfd under it is fine, touching user memory is not.
 	 */
 	spinlock_t lock;
+	bool stopped;	/* for migration: nothing here changes by itself */
 	struct mtty_port ports[MTTY_MAX_PORTS];	/* one BAR each */
 	u8 config[MTTY_CONFIG_SIZE];
 	bool pending;	/* at least one port wants an interrupt */
@@ -131,6 +140,9 @@ static void mtty_update_irq(struct mtty *mtty)
 	unsigned int i;
 
 	lockdep_assert_held(&mtty->lock);
+	if (mtty->stopped)
+		return;
+
 	/* OUT2 is not looked at: it gates interrupts on ISA cards only */
 	mtty->pending = false;
 	for (i = 0; i < mtty->nr_ports; i++)
@@ -296,7 +308,7 @@ static void mtty_rx_timeout(struct timer_list *timer)
 
 	spin_lock(&mtty->lock);
 	/* while we waited for the lock it may have been started anew */
-	if (!timer_pending(timer) && port->uart.count) {
+	if (!timer_pending(timer) && port->uart.count && !mtty->stopped) {
 		port->uart.timeout = true;
 		mtty_update_irq(mtty);
 	}
@@ -353,16 +365,21 @@ static void mtty_write_fcr(struct mtty_uart *uart, u8 val)
 }
 
 /* The modem lines, by the plug on the connector or inside the chip. */
+static u8 mtty_modem_lines(u8 mcr)
+{
+	bool loop = mcr & UART_MCR_LOOP;
+
+	return (mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+	       (mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+	       (mcr & (loop ? UART_MCR_OUT1 : 0) ? UART_MSR_RI : 0) |
+	       (mcr & (loop ? UART_MCR_OUT2 : UART_MCR_DTR) ? UART_MSR_DCD : 0);
+}
+
 static void mtty_write_mcr(struct mtty_uart *uart, u8 val)
 {
 	u8 msr = uart->reg[UART_MSR];
-	bool loop = val & UART_MCR_LOOP;
-	u8 lines, changed;
-
-	lines = (val & UART_MCR_RTS ? UART_MSR_CTS : 0) |
-		(val & UART_MCR_DTR ? UART_MSR_DSR : 0) |
-		(val & (loop ? UART_MCR_OUT1 : 0) ? UART_MSR_RI : 0) |
-		(val & (loop ? UART_MCR_OUT2 : UART_MCR_DTR) ? UART_MSR_DCD : 0);
+	u8 lines = mtty_modem_lines(val);
+	u8 changed;
 
 	/* a line's delta is 4 bits below it; that of RI tells only its end */
 	changed = (msr ^ lines) & ~(lines & UART_MSR_RI);
@@ -529,6 +546,11 @@ static ssize_t mtty_access(struct mdev_device *mdev, char __user *to,
 		return -EFAULT;
 
 	spin_lock_bh(&mtty->lock);
+	/* even reading a port changes it, and what is sent must not get lost */
+	if (mtty->stopped && index != VFIO_PCI_CONFIG_REGION_INDEX) {
+		spin_unlock_bh(&mtty->lock);
+		return -EBUSY;
+	}
 	for (i = 0; i < count; i++)
 		if (from)
 			mtty_region_write(mtty, index, where + i, data[i]);
@@ -553,6 +575,482 @@ static ssize_t mtty_write(struct mdev_device *mdev, const char __user *buf,
 			  size_t count, loff_t *ppos)
 {
 	return mtty_access(mdev, NULL, buf, count, ppos);
+}
+
+/* ---- Migration ---- */
+
+#define MTTY_SAVED_MAGIC	0x7974746d	/* "mtty" */
+#define MTTY_SAVED_VERSION	1
+#define MTTY_SAVED_THRI		BIT(0)
+#define MTTY_SAVED_TIMEOUT	BIT(1)
+
+/* Between cards that can take each other's state it is the same. */
+struct mtty_saved_header {
+	__le32 magic;
+	__le16 version;
+	__le16 nr_ports;
+	__le32 size;	/* of what follows */
+};
+
+/* As struct mtty_uart, the FIFO from its oldest byte, zeroes after the last. */
+struct mtty_saved_port {
+	u8 reg[8];
+	u8 divisor[2];
+	u8 flags;
+	u8 count;
+	u8 fifo[MTTY_FIFO_SIZE];
+};
+
+/*
+ * The state of a card on its way to another. Whether interrupts are pending
+ * follows from it. How they are reported, eventfds and the mask of INTx, is what
+ * the user has set up here, and sets up there: a new user would never unmask
+ * what he was not told of.
+ */
+struct mtty_saved {
+	struct mtty_saved_header header;
+	u8 config[MTTY_CONFIG_SIZE];
+	struct mtty_saved_port ports[MTTY_MAX_PORTS];	/* as many as it has */
+};
+
+static_assert(sizeof(struct mtty_saved) == 12 + MTTY_CONFIG_SIZE +
+	      MTTY_MAX_PORTS * 28);
+
+/*
+ * What is behind the file by which a state is read or written. User space may
+ * keep it longer than the card, so nothing here leads back. User memory is not
+ * touched under the lock: the card must not wait for a page that never comes.
+ */
+struct mtty_stream {
+	spinlock_t lock;	/* protects what follows */
+	bool over;	/* the card has no more to do with it */
+	bool complete;	/* saving: all is there, not only the header */
+	bool refused;	/* resuming: cannot become good any more */
+	size_t pos;	/* saving: how much was read */
+	size_t size;	/* how much there is */
+	size_t limit;	/* how much there will be */
+	struct mtty_saved_header header;	/* resuming: what it must be */
+	struct mtty_saved saved;
+	wait_queue_head_t wait;
+};
+
+static size_t mtty_saved_size(const struct mtty *mtty)
+{
+	return offsetof(struct mtty_saved, ports) +
+	       mtty->nr_ports * sizeof(struct mtty_saved_port);
+}
+
+static void mtty_save_header(const struct mtty *mtty,
+			     struct mtty_saved_header *header)
+{
+	header->magic = cpu_to_le32(MTTY_SAVED_MAGIC);
+	header->version = cpu_to_le16(MTTY_SAVED_VERSION);
+	header->nr_ports = cpu_to_le16(mtty->nr_ports);
+	header->size = cpu_to_le32(mtty_saved_size(mtty) - sizeof(*header));
+}
+
+static void mtty_save_port(const struct mtty_uart *uart,
+			   struct mtty_saved_port *port)
+{
+	unsigned int i;
+
+	memcpy(port->reg, uart->reg, sizeof(port->reg));
+	memcpy(port->divisor, uart->divisor, sizeof(port->divisor));
+	port->flags = (uart->thri ? MTTY_SAVED_THRI : 0) |
+		      (uart->timeout ? MTTY_SAVED_TIMEOUT : 0);
+	port->count = uart->count;
+	for (i = 0; i < uart->count; i++)
+		port->fifo[i] = uart->fifo[(uart->head + i) % MTTY_FIFO_SIZE];
+}
+
+static void mtty_load_port(struct mtty_uart *uart,
+			   const struct mtty_saved_port *port)
+{
+	memcpy(uart->reg, port->reg, sizeof(uart->reg));
+	memcpy(uart->divisor, port->divisor, sizeof(uart->divisor));
+	uart->thri = port->flags & MTTY_SAVED_THRI;
+	uart->timeout = port->flags & MTTY_SAVED_TIMEOUT;
+	uart->head = 0;
+	uart->count = port->count;
+	memcpy(uart->fifo, port->fifo, sizeof(uart->fifo));
+}
+
+/* Can a port be like this? Whoever says so may be mistaken, or worse. */
+static bool mtty_port_valid(const struct mtty_saved_port *port)
+{
+	static const u8 known[] = {
+		[UART_IER] = 0xf,
+		[UART_FCR] = UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_MASK,
+		[UART_LCR] = 0xff,
+		[UART_MCR] = 0x1f,
+		[UART_LSR] = UART_LSR_OE,
+		[UART_MSR] = 0xff,
+		[UART_SCR] = 0xff,
+	};
+	bool fifo = port->reg[UART_FCR] & UART_FCR_ENABLE_FIFO;
+	u8 lines = mtty_modem_lines(port->reg[UART_MCR]);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		if (port->reg[i] & ~known[i])
+			return false;
+	if (!fifo && port->reg[UART_FCR])
+		return false;
+	if ((port->reg[UART_MSR] & ~UART_MSR_ANY_DELTA) != lines)
+		return false;
+	if (port->flags & ~(MTTY_SAVED_THRI | MTTY_SAVED_TIMEOUT))
+		return false;
+	if (port->count > (fifo ? MTTY_FIFO_SIZE : 1))
+		return false;
+	if (!port->count && port->flags & MTTY_SAVED_TIMEOUT)
+		return false;
+	return !memchr_inv(port->fifo + port->count, 0,
+			   MTTY_FIFO_SIZE - port->count);
+}
+
+static bool mtty_saved_valid(const struct mtty *mtty,
+			     const struct mtty_saved *saved)
+{
+	const u8 *reset = (const u8 *)mtty_config_reset;
+	unsigned int i;
+
+	for (i = 0; i < MTTY_CONFIG_SIZE; i++)
+		if ((saved->config[i] ^ reset[i]) & ~mtty_config_writable[i])
+			return false;
+	for (i = 0; i < mtty->nr_ports; i++)
+		if (!mtty_port_valid(&saved->ports[i]))
+			return false;
+	return true;
+}
+
+static ssize_t mtty_stream_read(struct file *file, char __user *buf,
+				size_t count, loff_t *ppos)
+{
+	struct mtty_stream *stream = file->private_data;
+	u8 data[sizeof(struct mtty_saved)];
+	size_t pos;
+	int ret = 0;
+
+	spin_lock(&stream->lock);
+	pos = stream->pos;
+	count = min(count, stream->size - pos);
+	if (stream->over)
+		ret = -ENODEV;
+	else if (pos == stream->size && !stream->complete)
+		ret = -ENOMSG;	/* more will come, in STOP_COPY */
+	else
+		stream->pos += count;
+	memcpy(data, (u8 *)&stream->saved + pos, count);
+	spin_unlock(&stream->lock);
+	if (ret)
+		return ret;
+
+	if (!copy_to_user(buf, data, count))
+		return count;
+	spin_lock(&stream->lock);
+	/* if another reader has the bytes behind these, they are lost */
+	if (stream->pos == pos + count)
+		stream->pos = pos;
+	spin_unlock(&stream->lock);
+	return -EFAULT;
+}
+
+static ssize_t mtty_stream_write(struct file *file, const char __user *buf,
+				 size_t count, loff_t *ppos)
+{
+	struct mtty_stream *stream = file->private_data;
+	u8 data[sizeof(struct mtty_saved)];
+	ssize_t ret = count;
+
+	if (count <= sizeof(data) && copy_from_user(data, buf, count))
+		return -EFAULT;
+
+	spin_lock(&stream->lock);
+	if (stream->over) {
+		ret = -ENODEV;
+	} else if (stream->refused) {
+		ret = -EINVAL;
+	} else if (count > stream->limit - stream->size) {
+		ret = -EFBIG;
+		stream->refused = true;
+	} else {
+		memcpy((u8 *)&stream->saved + stream->size, data, count);
+		stream->size += count;
+		/* in PRE_COPY, the card that cannot stay here still runs there */
+		if (stream->size >= sizeof(stream->header) &&
+		    memcmp(&stream->saved.header, &stream->header,
+			   sizeof(stream->header))) {
+			ret = -EINVAL;
+			stream->refused = true;
+		}
+	}
+	spin_unlock(&stream->lock);
+	return ret;
+}
+
+/* Before the card stops there is nothing to be read but the header. */
+static long mtty_stream_ioctl(struct file *file, unsigned int cmd,
+			      unsigned long arg)
+{
+	const size_t minsz = offsetofend(struct vfio_precopy_info, dirty_bytes);
+	struct mtty_stream *stream = file->private_data;
+	struct vfio_precopy_info info;
+	int ret = 0;
+
+	if (cmd != VFIO_MIG_GET_PRECOPY_INFO)
+		return -ENOTTY;
+	if (copy_from_user(&info, (void __user *)arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+
+	spin_lock(&stream->lock);
+	if (stream->over)
+		ret = -ENODEV;
+	else if (stream->complete)
+		ret = -EINVAL;
+	info.flags = 0;
+	info.initial_bytes = stream->size - stream->pos;
+	info.dirty_bytes = 0;
+	spin_unlock(&stream->lock);
+	if (ret)
+		return ret;
+	return copy_to_user((void __user *)arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static __poll_t mtty_stream_poll(struct file *file,
+				 struct poll_table_struct *wait)
+{
+	struct mtty_stream *stream = file->private_data;
+	__poll_t events = 0;
+
+	poll_wait(file, &stream->wait, wait);
+	spin_lock(&stream->lock);
+	if (stream->pos < stream->size || stream->complete)
+		events = EPOLLIN | EPOLLRDNORM;
+	if (stream->over)
+		events = EPOLLERR | EPOLLHUP;
+	spin_unlock(&stream->lock);
+	return events;
+}
+
+static int mtty_stream_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations mtty_save_fops = {
+	.owner		= THIS_MODULE,
+	.read		= mtty_stream_read,
+	.poll		= mtty_stream_poll,
+	.unlocked_ioctl	= mtty_stream_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.release	= mtty_stream_release,
+};
+
+static const struct file_operations mtty_resume_fops = {
+	.owner		= THIS_MODULE,
+	.write		= mtty_stream_write,
+	.release	= mtty_stream_release,
+};
+
+/* Two references are made: the card's, in mtty->stream, and the caller's. */
+static struct file *mtty_stream_open(struct mtty *mtty, bool resume)
+{
+	struct mtty_stream *stream;
+	struct file *file;
+
+	lockdep_assert_held(&mtty->mig_lock);
+	stream = kzalloc(sizeof(*stream), GFP_KERNEL_ACCOUNT);
+	if (!stream)
+		return ERR_PTR(-ENOMEM);
+
+	spin_lock_init(&stream->lock);
+	init_waitqueue_head(&stream->wait);
+	stream->limit = mtty_saved_size(mtty);
+	mtty_save_header(mtty, &stream->header);
+	if (!resume) {
+		stream->saved.header = stream->header;
+		stream->size = sizeof(stream->header);
+	}
+
+	file = anon_inode_getfile("[mtty]", resume ? &mtty_resume_fops :
+				  &mtty_save_fops, stream,
+				  resume ? O_WRONLY : O_RDONLY);
+	if (IS_ERR(file)) {
+		kfree(stream);
+		return file;
+	}
+	/* no seeking, and no lock that a read would hold */
+	stream_open(file->f_inode, file);
+	mtty->stream = get_file(file);
+	return file;
+}
+
+/* The card has stopped: here is its state. */
+static void mtty_stream_complete(struct mtty *mtty)
+{
+	struct mtty_stream *stream = mtty->stream->private_data;
+	unsigned int i;
+
+	lockdep_assert_held(&mtty->mig_lock);
+	/* behind the header, where nobody reads yet */
+	spin_lock_bh(&mtty->lock);
+	memcpy(stream->saved.config, mtty->config, MTTY_CONFIG_SIZE);
+	for (i = 0; i < mtty->nr_ports; i++)
+		mtty_save_port(&mtty->ports[i].uart, &stream->saved.ports[i]);
+	spin_unlock_bh(&mtty->lock);
+
+	spin_lock(&stream->lock);
+	stream->size = stream->limit;
+	stream->complete = true;
+	spin_unlock(&stream->lock);
+	wake_up_interruptible(&stream->wait);
+}
+
+/* Whatever user space still does with the file, it fails. */
+static void mtty_stream_end(struct mtty *mtty)
+{
+	struct mtty_stream *stream;
+
+	lockdep_assert_held(&mtty->mig_lock);
+	if (!mtty->stream)
+		return;
+
+	stream = mtty->stream->private_data;
+	spin_lock(&stream->lock);
+	stream->over = true;
+	spin_unlock(&stream->lock);
+	wake_up_interruptible(&stream->wait);
+	fput(mtty->stream);
+	mtty->stream = NULL;
+}
+
+/* Become what the stream says, or stay as it is. */
+static int mtty_load(struct mtty *mtty)
+{
+	struct mtty_stream *stream = mtty->stream->private_data;
+	struct mtty_saved saved;
+	unsigned int i;
+	bool valid;
+
+	lockdep_assert_held(&mtty->mig_lock);
+	spin_lock(&stream->lock);
+	valid = !stream->refused && stream->size == stream->limit;
+	saved = stream->saved;
+	spin_unlock(&stream->lock);
+	if (!valid || !mtty_saved_valid(mtty, &saved))
+		return -EINVAL;
+
+	spin_lock_bh(&mtty->lock);
+	memcpy(mtty->config, saved.config, MTTY_CONFIG_SIZE);
+	for (i = 0; i < mtty->nr_ports; i++)
+		mtty_load_port(&mtty->ports[i].uart, &saved.ports[i]);
+	/* once too often told of an interrupt is better than never */
+	mtty->pending = false;
+	spin_unlock_bh(&mtty->lock);
+	return 0;
+}
+
+static bool mtty_state_runs(enum vfio_device_mig_state state)
+{
+	return state == VFIO_DEVICE_STATE_RUNNING ||
+	       state == VFIO_DEVICE_STATE_RUNNING_P2P ||
+	       state == VFIO_DEVICE_STATE_PRE_COPY ||
+	       state == VFIO_DEVICE_STATE_PRE_COPY_P2P;
+}
+
+static bool mtty_state_streams(enum vfio_device_mig_state state)
+{
+	return state == VFIO_DEVICE_STATE_PRE_COPY ||
+	       state == VFIO_DEVICE_STATE_PRE_COPY_P2P ||
+	       state == VFIO_DEVICE_STATE_STOP_COPY ||
+	       state == VFIO_DEVICE_STATE_RESUMING;
+}
+
+static void mtty_run(struct mtty *mtty, bool run)
+{
+	unsigned int i;
+
+	spin_lock_bh(&mtty->lock);
+	mtty->stopped = !run;
+	/* a timer that was running has stood still, and begins again */
+	for (i = 0; run && i < mtty->nr_ports; i++)
+		if (!mtty->ports[i].uart.timeout)
+			mtty_rx_start_timer(&mtty->ports[i]);
+	mtty_update_irq(mtty);
+	spin_unlock_bh(&mtty->lock);
+}
+
+/*
+ * One arc of the state machine. As there is no DMA, the states without DMA among
+ * peers, *_P2P, are no different from those with it.
+ */
+static struct file *mtty_take_arc(struct mtty *mtty,
+				  enum vfio_device_mig_state next)
+{
+	bool streams = mtty_state_streams(mtty->state);
+	struct file *file = NULL;
+	int ret = 0;
+
+	if (!streams && mtty_state_streams(next)) {
+		file = mtty_stream_open(mtty, next == VFIO_DEVICE_STATE_RESUMING);
+		if (IS_ERR(file))
+			return file;
+	}
+	if (mtty->state == VFIO_DEVICE_STATE_RESUMING)
+		ret = mtty_load(mtty);
+	if (streams && !mtty_state_streams(next))
+		mtty_stream_end(mtty);
+	if (ret) {
+		/* the state is the old one, but its user wanted another */
+		mtty->state = VFIO_DEVICE_STATE_ERROR;
+		return ERR_PTR(ret);
+	}
+
+	if (mtty_state_runs(mtty->state) != mtty_state_runs(next))
+		mtty_run(mtty, mtty_state_runs(next));
+	if (next == VFIO_DEVICE_STATE_STOP_COPY)
+		mtty_stream_complete(mtty);
+	mtty->state = next;
+	return file;
+}
+
+/* An arc that returns a file is the last one. */
+static struct file *mtty_set_state(struct mdev_device *mdev,
+				   enum vfio_device_mig_state new_state)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+	enum vfio_device_mig_state next;
+	struct file *file = NULL;
+	int ret;
+
+	mutex_lock(&mtty->mig_lock);
+	while (mtty->state != new_state && !IS_ERR(file)) {
+		ret = mdev_mig_get_next_state(mdev, mtty->state, new_state,
+					      &next);
+		file = ret ? ERR_PTR(ret) : mtty_take_arc(mtty, next);
+	}
+	mutex_unlock(&mtty->mig_lock);
+	return file;
+}
+
+static int mtty_get_state(struct mdev_device *mdev,
+			  enum vfio_device_mig_state *state)
+{
+	struct mtty *mtty = mdev_get_drvdata(mdev);
+
+	mutex_lock(&mtty->mig_lock);
+	*state = mtty->state;
+	mutex_unlock(&mtty->mig_lock);
+	return 0;
+}
+
+static int mtty_get_data_size(struct mdev_device *mdev, unsigned long *size)
+{
+	*size = mtty_saved_size(mdev_get_drvdata(mdev));
+	return 0;
 }
 
 /* ---- The VFIO device: the other callbacks while it is open ---- */
@@ -605,19 +1103,28 @@ static long mtty_get_info(struct mtty *mtty, unsigned int cmd, void __user *arg)
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-/* The card is reset, not how VFIO reports its interrupts, as with vfio-pci. */
+/*
+ * The card is reset, not how VFIO reports its interrupts, as with vfio-pci. Its
+ * migration ends, however it went.
+ */
 static int mtty_reset(struct mdev_device *mdev)
 {
 	struct mtty *mtty = mdev_get_drvdata(mdev);
 	unsigned int i;
 
+	mutex_lock(&mtty->mig_lock);
+	mtty_stream_end(mtty);
+	mtty->state = VFIO_DEVICE_STATE_RUNNING;
+
 	spin_lock_bh(&mtty->lock);
+	mtty->stopped = false;
 	memcpy(mtty->config, mtty_config_reset, MTTY_CONFIG_SIZE);
 	/* a timer that still runs finds an empty FIFO */
 	for (i = 0; i < mtty->nr_ports; i++)
 		memset(&mtty->ports[i].uart, 0, sizeof(mtty->ports[i].uart));
 	mtty_update_irq(mtty);
 	spin_unlock_bh(&mtty->lock);
+	mutex_unlock(&mtty->mig_lock);
 	return 0;
 }
 
@@ -646,6 +1153,10 @@ static void mtty_release(struct mdev_device *mdev)
 	struct mtty *mtty = mdev_get_drvdata(mdev);
 	unsigned int i;
 
+	/* user space may still have its file open */
+	mutex_lock(&mtty->mig_lock);
+	mtty_stream_end(mtty);
+	mutex_unlock(&mtty->mig_lock);
 	/* nothing can start them again until the next open */
 	for (i = 0; i < mtty->nr_ports; i++)
 		timer_delete_sync(&mtty->ports[i].timer);
@@ -707,6 +1218,7 @@ static int mtty_create(struct kobject *kobj, struct mdev_device *mdev)
 
 	mtty->parent = parent;
 	mtty->nr_ports = ports;
+	mutex_init(&mtty->mig_lock);
 	spin_lock_init(&mtty->lock);
 	for (i = 0; i < mtty->nr_ports; i++) {
 		mtty->ports[i].mtty = mtty;
@@ -827,6 +1339,11 @@ static struct mdev_parent_ops mtty_ops = {
 	.read			= mtty_read,
 	.write			= mtty_write,
 	.ioctl			= mtty_ioctl,
+	.migration_flags	= VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |
+				  VFIO_MIGRATION_PRE_COPY,
+	.migration_set_state	= mtty_set_state,
+	.migration_get_state	= mtty_get_state,
+	.migration_get_data_size = mtty_get_data_size,
 };
 
 /* its name is the first half of the types' names, as there is no driver */
