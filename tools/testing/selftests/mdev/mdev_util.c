@@ -195,6 +195,7 @@ int modules_reset(void)
 		"mdev_test_dma",
 		"mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_classic", "mdev_test_classic_5_13",
+		"mdev_test_log",
 		"vfio_mdev", "mdev",
 	};
 	unsigned int i;
