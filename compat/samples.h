@@ -9,9 +9,17 @@
 #include <linux/bits.h>
 #include <linux/device/class.h>
 #include <linux/eventfd.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/version.h>
 #include <uapi/linux/vfio.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #undef class_create
