@@ -197,6 +197,8 @@ int modules_reset(void)
 		"mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_log",
 		"vfio_mdev", "mdev",
+		"mtty", "mtty_stock", "mnull", "mdisp", "mdev_test",
+		"mdev_test_bridge", "vfio_mdev", "mdev",
 	};
 	unsigned int i;
 
