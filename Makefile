@@ -29,6 +29,7 @@ help:
 	@echo 'Try and test, in a virtual machine that is made as needed; installs the'
 	@echo 'Debian packages it needs, with sudo if you are not root:'
 	@echo '  make demo           the whole story on a stock 6.12 kernel'
+	@echo '  make demo-display   pictures of a Linux guest on a mediated display, in build/picture'
 	@echo '  make check          all of the following; half an hour more the first time, when'
 	@echo '                      the newest kernel is built with all its checkers on'
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
@@ -74,6 +75,9 @@ clean:
 demo:
 	@tools/vm/demo
 
+demo-display:
+	@tools/vm/picture
+
 check: lint selftests check-late
 
 selftests:
@@ -100,5 +104,5 @@ ungraft:
 patches:
 	@tools/graft/patches $(KSRC)
 
-.PHONY: help modules install uninstall clean demo check selftests check-late lint \
-	bench-create bench-late graft ungraft patches
+.PHONY: help modules install uninstall clean demo demo-display check selftests \
+	check-late lint bench-create bench-late graft ungraft patches
