@@ -11,6 +11,7 @@
 #include <linux/eventfd.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/version.h>
 #include <uapi/linux/vfio.h>
 
@@ -45,6 +46,10 @@ struct vfio_precopy_info {
 	__aligned_u64 initial_bytes;
 	__aligned_u64 dirty_bytes;
 };
+#endif
+
+#ifndef PCI_IRQ_INTX
+#define PCI_IRQ_INTX PCI_IRQ_LEGACY
 #endif
 
 #endif /* MDEV_COMPAT_SAMPLES_H */

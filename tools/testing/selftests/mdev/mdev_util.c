@@ -191,14 +191,11 @@ int module_refs(const char *name)
 int modules_reset(void)
 {
 	static const char * const names[] = {
-		"mtty", "mtty_stock", "mnull", "mdev_test", "mdev_test_bridge",
-		"mdev_test_dma",
-		"mtty_classic", "mdpy_classic", "mbochs_classic",
+		"mtty", "mnull", "mdisp", "medu",
+		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_classic", "mdev_test_classic_5_13",
-		"mdev_test_log",
+		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
 		"vfio_mdev", "mdev",
-		"mtty", "mtty_stock", "mnull", "mdisp", "mdev_test",
-		"mdev_test_bridge", "vfio_mdev", "mdev",
 	};
 	unsigned int i;
 

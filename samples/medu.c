@@ -1,0 +1,1402 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * medu: a vendor driver of the classic door that divides a real PCI device.
+ *
+ * The hardware is "edu", which QEMU has to teach drivers with (-device edu, see
+ * its docs/specs/edu.rst). It computes factorials, moves up to 4 KiB at a time
+ * between memory and a buffer of its own, and interrupts when it is done. It can
+ * do one thing at a time, for one user. Each mediated device looks like an edu to
+ * its user: the same IDs, registers, buffer and interrupts, plus one register.
+ * What users tell theirs to do becomes jobs, and the one engine does them in turn.
+ *
+ * How to read this as the author of a vendor driver:
+ *
+ * "The hardware" drives the real device, with nothing of mdev in it.
+ *
+ * "The jobs" is where devices meet: who has something to do stands in a line, does
+ * one job when it comes to the front, and goes to the end. So a device waits for
+ * one job of every other at most, and no user can keep the engine for itself.
+ *
+ * "Memory" makes a user's addresses the hardware's. A user may take back its
+ * memory, or die, in the middle of a transfer: both wait for the job to end, which
+ * the hardware cannot put off for longer than the timeout, as it is then taken
+ * off the bus. The hardware's buffer keeps nothing between jobs: what a device
+ * has in its buffer is in a page of its own. Each job goes from memory through the
+ * hardware to memory, and no device can see what another left behind.
+ *
+ * The rest, from "Interrupts" on, is what every VFIO PCI device has.
+ */
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/eventfd.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/iopoll.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/mdev.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/overflow.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#define MEDU_VENDOR_ID		0x1234
+#define MEDU_DEVICE_ID		0x11e8
+
+/* registers of BAR 0, of the hardware and of mediated devices */
+#define MEDU_ID			0x00
+#define   MEDU_ID_VALUE		0x010000ed	/* version 1.0 */
+#define   MEDU_ID_MASK		0x0000ffff
+#define MEDU_LIVE		0x04	/* reads the inverse of what is written */
+#define MEDU_FACT		0x08
+#define MEDU_STATUS		0x20
+#define   MEDU_STATUS_COMPUTING	BIT(0)
+#define   MEDU_STATUS_IRQ	BIT(7)	/* interrupt when computed */
+#define MEDU_IRQ_STATUS		0x24
+#define   MEDU_IRQ_FACT		BIT(0)
+#define   MEDU_IRQ_DMA		BIT(8)
+#define   MEDU_IRQ_DMA_FAILED	BIT(9)	/* ours, along with the former */
+#define MEDU_IRQ_RAISE		0x60
+#define MEDU_IRQ_ACK		0x64
+#define MEDU_WIDE		0x80	/* registers from here on have 64 bits */
+#define MEDU_DMA_SRC		0x80
+#define MEDU_DMA_DST		0x88
+#define MEDU_DMA_COUNT		0x90
+#define MEDU_DMA_CMD		0x98
+#define   MEDU_DMA_RUN		BIT(0)
+#define   MEDU_DMA_TO_RAM	BIT(1)
+#define   MEDU_DMA_IRQ		BIT(2)
+#define MEDU_DMA_ERROR		0xa0	/* ours: errno of the last DMA, or 0 */
+
+/* where the buffer is, for the addresses in the DMA registers */
+#define MEDU_BUFFER		0x40000
+#define MEDU_BUFFER_SIZE	SZ_4K
+/* older QEMUs end themselves when a transfer touches the last byte */
+#define MEDU_TRANSFER_MAX	(MEDU_BUFFER_SIZE - 8)
+
+/* 34 has 32 factors of two in its factorial, so that 32 bits of it are zero */
+#define MEDU_FACT_ZERO		34
+
+#define MEDU_RESET_US		(1000 * USEC_PER_MSEC)
+#define MEDU_FACT_GRACE_US	(100 * USEC_PER_MSEC)
+
+#define MEDU_BAR_SIZE		SZ_1M
+#define MEDU_CONFIG_SIZE	256
+#define MEDU_MSI_CAP		0x40
+#define MEDU_OFFSET_SHIFT	40	/* of the region in the fd's offset */
+
+static unsigned int instances = 8;
+module_param(instances, uint, 0444);
+MODULE_PARM_DESC(instances, "Mediated devices of each edu (8)");
+
+static unsigned int dma_bits = 28;
+module_param(dma_bits, uint, 0444);
+MODULE_PARM_DESC(dma_bits, "Address bits of the hardware, see QEMU's dma_mask (28)");
+
+static bool msi = true;
+module_param(msi, bool, 0444);
+MODULE_PARM_DESC(msi, "Have the hardware interrupt by message (yes)");
+
+static unsigned int timeout_ms = 5000;
+module_param(timeout_ms, uint, 0644);
+MODULE_PARM_DESC(timeout_ms, "Milliseconds until the hardware is taken for hung (5000)");
+
+struct medu;
+
+/**
+ * struct medu_engine - the hardware, and who wants to use it
+ * @pdev: the PCI device
+ * @regs: its BAR 0
+ * @done: the hardware has interrupted
+ * @broken: it does not answer any more; only the worker sets it
+ * @bounce: a page the hardware reaches, if it does not reach all memory; or NULL
+ * @bounce_dma: its address for the hardware
+ * @transfers: how many DMA transfers the hardware was told to do
+ * @left: how many more mediated devices there can be
+ * @wq: runs @work, one at a time
+ * @work: does one job
+ * @lock: protects what follows, and the members of &struct medu that say so
+ * @line: devices with jobs, but for the one that is served, by medu.line
+ * @running: the device that is served, or NULL
+ * @idle: for a change of @running, or of the memory that is in use
+ */
+struct medu_engine {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	struct completion done;
+	bool broken;
+	void *bounce;
+	dma_addr_t bounce_dma;
+	atomic64_t transfers;
+	atomic_t left;
+	struct workqueue_struct *wq;
+	struct work_struct work;
+	spinlock_t lock;		/* protects what follows */
+	struct list_head line;
+	struct medu *running;
+	wait_queue_head_t idle;
+};
+
+/**
+ * struct medu_job - something for the engine to do
+ * @next: in medu.jobs, under engine->lock
+ * @run: does it, and tells the user
+ */
+struct medu_job {
+	struct list_head next;
+	void (*run)(struct medu *medu);
+};
+
+/**
+ * struct medu_regs - the registers that are not constant
+ * @live: MEDU_LIVE
+ * @fact: MEDU_FACT
+ * @status: MEDU_STATUS
+ * @irq_status: MEDU_IRQ_STATUS
+ * @dma: from MEDU_WIDE to MEDU_DMA_ERROR
+ */
+struct medu_regs {
+	u32 live;
+	u32 fact;
+	u32 status;
+	u32 irq_status;
+	u64 dma[(MEDU_DMA_ERROR - MEDU_WIDE) / 8 + 1];
+};
+
+/**
+ * struct medu - a mediated device
+ * @mdev: the core's part
+ * @engine: the hardware
+ * @page: what is in the device's buffer; the worker's while a job runs
+ * @page_dma: its address for the hardware
+ * @dma: the job of the DMA registers
+ * @fact: the job of the factorial register
+ * @line: in engine->line, under its lock
+ * @jobs: to be done, in the order they came, under engine->lock; a register that
+ *	has a job here is busy and cannot be written to: no user can have more
+ *	than the two
+ * @used: memory from @used_first to @used_last is in use, under engine->lock
+ * @used_first: address of the first byte, as the user knows it
+ * @used_last: address of the last byte
+ * @lock: protects what follows; outside of engine->lock
+ * @stopping: while it is not 0, there are no new jobs
+ * @regs: the registers; those of a job stay as they are while it is to be done
+ * @config: PCI configuration space
+ * @masked: INTx is, by the user or because it was signalled
+ * @trigger: eventfds by interrupt index; not both INTx and MSI
+ */
+struct medu {
+	struct mdev_device *mdev;
+	struct medu_engine *engine;
+	void *page;
+	dma_addr_t page_dma;
+	struct medu_job dma;
+	struct medu_job fact;
+	struct list_head line;
+	struct list_head jobs;
+	bool used;
+	u64 used_first;
+	u64 used_last;
+	struct mutex lock;		/* protects what follows */
+	unsigned int stopping;
+	struct medu_regs regs;
+	u8 config[MEDU_CONFIG_SIZE];
+	bool masked;
+	struct eventfd_ctx *trigger[VFIO_PCI_NUM_IRQS];
+};
+
+static u64 *medu_dma_reg(struct medu *medu, unsigned int where)
+{
+	return &medu->regs.dma[(where - MEDU_WIDE) / 8];
+}
+
+/* ---- The hardware ---- */
+
+static irqreturn_t medu_interrupt(int irq, void *data)
+{
+	struct medu_engine *engine = data;
+	u32 status = readl(engine->regs + MEDU_IRQ_STATUS);
+
+	/* a device that is gone has all bits set */
+	if (!status || status == U32_MAX)
+		return IRQ_NONE;
+
+	writel(status, engine->regs + MEDU_IRQ_ACK);
+	complete(&engine->done);
+	return IRQ_HANDLED;
+}
+
+static void medu_engine_start(struct medu_engine *engine)
+{
+	writel(U32_MAX, engine->regs + MEDU_IRQ_ACK);
+	writel(MEDU_STATUS_IRQ, engine->regs + MEDU_STATUS);
+	pci_set_master(engine->pdev);
+}
+
+/* Whoever does not answer reads as ones, or as zeroes. */
+static bool medu_engine_alive(struct medu_engine *engine)
+{
+	u32 id = readl(engine->regs + MEDU_ID);
+
+	return (id & MEDU_ID_MASK) == (MEDU_ID_VALUE & MEDU_ID_MASK);
+}
+
+/* Wait for whatever it still does, for whomever. */
+static int medu_engine_settle(struct medu_engine *engine)
+{
+	void __iomem *regs = engine->regs;
+	u32 val;
+	int ret;
+
+	if (!medu_engine_alive(engine))
+		return -ENODEV;
+	ret = readl_poll_timeout(regs + MEDU_DMA_CMD, val,
+				 !(val & MEDU_DMA_RUN), 1000, MEDU_RESET_US);
+	if (ret)
+		return ret;
+	return readl_poll_timeout(regs + MEDU_STATUS, val,
+				  !(val & MEDU_STATUS_COMPUTING), 1000,
+				  MEDU_RESET_US);
+}
+
+/*
+ * There is no register to stop it. Off the bus it cannot touch memory, whatever it
+ * does, so what it was given can be taken back.
+ */
+static void medu_engine_reset(struct medu_engine *engine)
+{
+	struct device *dev = &engine->pdev->dev;
+
+	dev_err(dev, "hardware hangs, resetting it\n");
+	pci_clear_master(engine->pdev);
+	if (!medu_engine_settle(engine)) {
+		medu_engine_start(engine);
+		return;
+	}
+	dev_err(dev, "hardware does not answer, not used any more\n");
+	WRITE_ONCE(engine->broken, true);
+}
+
+/* Wait until it has cleared the bit @busy of a register. */
+static int medu_engine_wait(struct medu_engine *engine, unsigned int reg,
+			    u32 busy)
+{
+	unsigned long left = msecs_to_jiffies(READ_ONCE(timeout_ms));
+
+	do {
+		left = wait_for_completion_timeout(&engine->done, left);
+		if (!medu_engine_alive(engine))
+			return -ENODEV;
+		/* who woke us may be late, or there for another reason */
+		if (!(readl(engine->regs + reg) & busy))
+			return 0;
+	} while (left);
+	return -ETIMEDOUT;
+}
+
+static int medu_engine_transfer(struct medu_engine *engine, u64 src, u64 dst,
+				size_t count, u64 direction)
+{
+	int ret;
+
+	if (engine->broken)
+		return -EIO;
+
+	atomic64_inc(&engine->transfers);
+	reinit_completion(&engine->done);
+	writeq(src, engine->regs + MEDU_DMA_SRC);
+	writeq(dst, engine->regs + MEDU_DMA_DST);
+	writeq(count, engine->regs + MEDU_DMA_COUNT);
+	/* this one waits for what we have written to memory */
+	writeq(MEDU_DMA_RUN | MEDU_DMA_IRQ | direction,
+	       engine->regs + MEDU_DMA_CMD);
+	ret = medu_engine_wait(engine, MEDU_DMA_CMD, MEDU_DMA_RUN);
+	if (ret)
+		medu_engine_reset(engine);
+	return ret;
+}
+
+static int medu_engine_factorial(struct medu_engine *engine, u32 n, u32 *result)
+{
+	u32 status;
+	int ret;
+
+	if (engine->broken)
+		return -EIO;
+
+	reinit_completion(&engine->done);
+	/* it multiplies one by one: a large number would take seconds */
+	writel(min_t(u32, n, MEDU_FACT_ZERO), engine->regs + MEDU_FACT);
+	ret = medu_engine_wait(engine, MEDU_STATUS, MEDU_STATUS_COMPUTING);
+	/* QEMU computes by the host's time, and the guest's may leap ahead */
+	if (ret == -ETIMEDOUT)
+		ret = readl_poll_timeout_atomic(engine->regs + MEDU_STATUS,
+						status,
+						!(status & MEDU_STATUS_COMPUTING),
+						1, MEDU_FACT_GRACE_US);
+	if (ret)
+		medu_engine_reset(engine);
+	else
+		*result = readl(engine->regs + MEDU_FACT);
+	return ret;
+}
+
+/* ---- The jobs ---- */
+
+/* The worker: one job of the device at the front of the line. */
+static void medu_work(struct work_struct *work)
+{
+	struct medu_engine *engine = container_of(work, struct medu_engine, work);
+	struct medu_job *job;
+	struct medu *medu;
+
+	spin_lock(&engine->lock);
+	medu = list_first_entry_or_null(&engine->line, struct medu, line);
+	if (!medu) {
+		spin_unlock(&engine->lock);
+		return;
+	}
+	list_del_init(&medu->line);
+	job = list_first_entry(&medu->jobs, struct medu_job, next);
+	list_del_init(&job->next);
+	engine->running = medu;
+	spin_unlock(&engine->lock);
+
+	job->run(medu);
+
+	spin_lock(&engine->lock);
+	engine->running = NULL;
+	if (!list_empty(&medu->jobs))
+		list_add_tail(&medu->line, &engine->line);
+	if (!list_empty(&engine->line))
+		queue_work(engine->wq, &engine->work);
+	spin_unlock(&engine->lock);
+	/* the device may be gone from here on, the engine waits for us */
+	wake_up_all(&engine->idle);
+}
+
+static void medu_submit(struct medu *medu, struct medu_job *job)
+{
+	struct medu_engine *engine = medu->engine;
+
+	lockdep_assert_held(&medu->lock);
+	spin_lock(&engine->lock);
+	list_add_tail(&job->next, &medu->jobs);
+	if (engine->running != medu && list_empty(&medu->line))
+		list_add_tail(&medu->line, &engine->line);
+	queue_work(engine->wq, &engine->work);
+	spin_unlock(&engine->lock);
+}
+
+static bool medu_is_running(struct medu *medu)
+{
+	bool running;
+
+	spin_lock(&medu->engine->lock);
+	running = medu->engine->running == medu;
+	spin_unlock(&medu->engine->lock);
+	return running;
+}
+
+/* Forget the device's jobs, and wait for the one that runs. */
+static void medu_cancel(struct medu *medu)
+{
+	struct medu_engine *engine = medu->engine;
+
+	spin_lock(&engine->lock);
+	list_del_init(&medu->line);
+	list_del_init(&medu->dma.next);
+	list_del_init(&medu->fact.next);
+	spin_unlock(&engine->lock);
+	wait_event(engine->idle, !medu_is_running(medu));
+}
+
+/* ---- Interrupts, towards the user ---- */
+
+static bool medu_intx_enabled(struct medu *medu)
+{
+	return !(medu->config[PCI_COMMAND + 1] &
+		 (PCI_COMMAND_INTX_DISABLE >> 8));
+}
+
+/* VFIO wants INTx, a level, turned into an edge and a mask. */
+static void medu_update_intx(struct medu *medu)
+{
+	struct eventfd_ctx *intx = medu->trigger[VFIO_PCI_INTX_IRQ_INDEX];
+
+	lockdep_assert_held(&medu->lock);
+	if (!intx || !medu->regs.irq_status || medu->masked ||
+	    !medu_intx_enabled(medu))
+		return;
+	medu->masked = true;
+	eventfd_signal(intx);
+}
+
+static void medu_raise(struct medu *medu, u32 status)
+{
+	struct eventfd_ctx *msi_trigger = medu->trigger[VFIO_PCI_MSI_IRQ_INDEX];
+
+	lockdep_assert_held(&medu->lock);
+	medu->regs.irq_status |= status;
+	medu_update_intx(medu);
+	/* one message each time, even if the last one was not acknowledged */
+	if (msi_trigger && medu->regs.irq_status)
+		eventfd_signal(msi_trigger);
+}
+
+/* What to signal from now on: the eventfd @fd, or nothing if it is -1. */
+static int medu_set_trigger(struct medu *medu, unsigned int index, int fd)
+{
+	unsigned int other = index == VFIO_PCI_INTX_IRQ_INDEX ?
+			     VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX;
+	struct eventfd_ctx *ctx = NULL;
+	int ret = 0;
+
+	if (fd != -1) {
+		ctx = eventfd_ctx_fdget(fd);
+		if (IS_ERR(ctx))
+			return PTR_ERR(ctx);
+	}
+
+	mutex_lock(&medu->lock);
+	if (ctx && index != VFIO_PCI_REQ_IRQ_INDEX && medu->trigger[other]) {
+		ret = -EINVAL;
+	} else {
+		swap(ctx, medu->trigger[index]);
+		if (index == VFIO_PCI_INTX_IRQ_INDEX)
+			medu->masked = false;
+		medu_update_intx(medu);
+	}
+	mutex_unlock(&medu->lock);
+
+	/* the old one, or the new one that was refused */
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return ret;
+}
+
+/* Mask or unmask INTx, or let the user test its side of an interrupt. */
+static int medu_poke_irq(struct medu *medu, unsigned int index, u32 action)
+{
+	int ret = 0;
+
+	mutex_lock(&medu->lock);
+	if (!medu->trigger[index]) {
+		ret = -EINVAL;
+	} else if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
+		eventfd_signal(medu->trigger[index]);
+	} else {
+		medu->masked = action == VFIO_IRQ_SET_ACTION_MASK;
+		medu_update_intx(medu);
+	}
+	mutex_unlock(&medu->lock);
+	return ret;
+}
+
+static bool medu_has_irq(unsigned int index)
+{
+	return index == VFIO_PCI_INTX_IRQ_INDEX ||
+	       index == VFIO_PCI_MSI_IRQ_INDEX ||
+	       index == VFIO_PCI_REQ_IRQ_INDEX;
+}
+
+/* The size of the data behind the header; an error if we cannot do that. */
+static int medu_check_irq_set(const struct vfio_irq_set *set)
+{
+	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+	u32 type = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+
+	if (set->flags != (action | type) || !is_power_of_2(action))
+		return -EINVAL;
+	if (!medu_has_irq(set->index) || set->start || set->count > 1)
+		return -EINVAL;
+	/* nothing of nothing means: switch the whole index off */
+	if (!set->count && (action != VFIO_IRQ_SET_ACTION_TRIGGER ||
+			    type != VFIO_IRQ_SET_DATA_NONE))
+		return -EINVAL;
+	/* unmasking by eventfd is optional, users fall back */
+	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
+	    (set->index != VFIO_PCI_INTX_IRQ_INDEX ||
+	     type == VFIO_IRQ_SET_DATA_EVENTFD))
+		return -ENOTTY;
+
+	switch (type) {
+	case VFIO_IRQ_SET_DATA_NONE:
+		return 0;
+	case VFIO_IRQ_SET_DATA_BOOL:
+		return sizeof(u8);
+	case VFIO_IRQ_SET_DATA_EVENTFD:
+		return sizeof(s32);
+	}
+	return -EINVAL;
+}
+
+static long medu_set_irqs(struct medu *medu, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_set, count);
+	struct vfio_irq_set set;
+	s32 fd = -1;
+	u8 on = 1;
+	int size;
+
+	if (copy_from_user(&set, arg, minsz))
+		return -EFAULT;
+	if (set.argsz < minsz)
+		return -EINVAL;
+	size = medu_check_irq_set(&set);
+	if (size < 0)
+		return size;
+	if (set.argsz - minsz < size)
+		return -EINVAL;
+	if (set.flags & VFIO_IRQ_SET_DATA_BOOL &&
+	    copy_from_user(&on, arg + minsz, sizeof(on)))
+		return -EFAULT;
+	if (set.flags & VFIO_IRQ_SET_DATA_EVENTFD &&
+	    copy_from_user(&fd, arg + minsz, sizeof(fd)))
+		return -EFAULT;
+
+	if (!set.count || set.flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		return medu_set_trigger(medu, set.index, fd);
+	return !on ? 0 : medu_poke_irq(medu, set.index, set.flags &
+				       VFIO_IRQ_SET_ACTION_TYPE_MASK);
+}
+
+/* ---- Memory ---- */
+
+/* Between memory at @addr and the device's page, through the hardware's buffer. */
+static int medu_move(struct medu *medu, dma_addr_t addr, u64 offset,
+		     size_t count, bool to_ram)
+{
+	struct medu_engine *engine = medu->engine;
+	dma_addr_t page = medu->page_dma + offset;
+	int ret;
+
+	ret = medu_engine_transfer(engine, to_ram ? page : addr, MEDU_BUFFER,
+				   count, 0);
+	if (ret)
+		return ret;
+	return medu_engine_transfer(engine, MEDU_BUFFER, to_ram ? addr : page,
+				    count, MEDU_DMA_TO_RAM);
+}
+
+/* The hardware gets at the user's memory itself. Within a page of that. */
+static int medu_move_pinned(struct medu *medu, u64 iova, u64 offset,
+			    size_t count, bool to_ram)
+{
+	enum dma_data_direction dir = to_ram ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+	struct device *dev = &medu->engine->pdev->dev;
+	struct page *page;
+	dma_addr_t addr;
+	int ret;
+
+	ret = mdev_pin_pages(medu->mdev, iova & PAGE_MASK, 1,
+			     to_ram ? IOMMU_WRITE : IOMMU_READ, &page);
+	if (ret < 0)
+		return ret;
+
+	addr = dma_map_page(dev, page, offset_in_page(iova), count, dir);
+	ret = dma_mapping_error(dev, addr);
+	if (ret)
+		goto out_unpin;
+	ret = medu_move(medu, addr, offset, count, to_ram);
+	dma_unmap_page(dev, addr, count, dir);
+
+out_unpin:
+	mdev_unpin_pages(medu->mdev, iova & PAGE_MASK, 1);
+	return ret;
+}
+
+/* It does not reach all memory, so it gets at a page where we copy to and from. */
+static int medu_move_bounced(struct medu *medu, u64 iova, u64 offset,
+			     size_t count, bool to_ram)
+{
+	struct medu_engine *engine = medu->engine;
+	int ret = 0;
+
+	if (!to_ram)
+		ret = mdev_dma_rw(medu->mdev, iova, engine->bounce, count,
+				  false);
+	if (!ret)
+		ret = medu_move(medu, engine->bounce_dma, offset, count,
+				to_ram);
+	if (!ret && to_ram)
+		ret = mdev_dma_rw(medu->mdev, iova, engine->bounce, count,
+				  true);
+	return ret;
+}
+
+/* The whole of a job, piece by piece; the parameters are known to be sane. */
+static int medu_move_all(struct medu *medu, u64 iova, u64 offset, size_t count,
+			 bool to_ram)
+{
+	size_t piece;
+	int ret = 0;
+
+	for (; count && !ret; count -= piece, iova += piece, offset += piece) {
+		/* whoever resets or closes it waits for us */
+		if (READ_ONCE(medu->stopping))
+			return -ECANCELED;
+		piece = min3(count, (size_t)MEDU_TRANSFER_MAX,
+			     (size_t)(PAGE_SIZE - offset_in_page(iova)));
+		ret = medu->engine->bounce ?
+		      medu_move_bounced(medu, iova, offset, piece, to_ram) :
+		      medu_move_pinned(medu, iova, offset, piece, to_ram);
+	}
+	return ret;
+}
+
+static void medu_set_used(struct medu *medu, bool used, u64 first, u64 last)
+{
+	spin_lock(&medu->engine->lock);
+	medu->used = used;
+	medu->used_first = first;
+	medu->used_last = last;
+	spin_unlock(&medu->engine->lock);
+	if (!used)
+		wake_up_all(&medu->engine->idle);
+}
+
+static bool medu_uses(struct medu *medu, u64 first, u64 last)
+{
+	bool uses;
+
+	spin_lock(&medu->engine->lock);
+	uses = medu->used && medu->used_first <= last &&
+	       medu->used_last >= first;
+	spin_unlock(&medu->engine->lock);
+	return uses;
+}
+
+/* What the registers say, if that makes sense. */
+static int medu_do_dma(struct medu *medu)
+{
+	bool to_ram = *medu_dma_reg(medu, MEDU_DMA_CMD) & MEDU_DMA_TO_RAM;
+	u64 src = *medu_dma_reg(medu, MEDU_DMA_SRC);
+	u64 dst = *medu_dma_reg(medu, MEDU_DMA_DST);
+	u64 count = *medu_dma_reg(medu, MEDU_DMA_COUNT);
+	u64 iova = to_ram ? dst : src, last;
+	u64 offset = (to_ram ? src : dst) - MEDU_BUFFER;
+	int ret;
+
+	/* far away is what was below the buffer, too */
+	if (offset > MEDU_BUFFER_SIZE || count > MEDU_BUFFER_SIZE - offset)
+		return -ERANGE;
+	if (!(READ_ONCE(medu->config[PCI_COMMAND]) & PCI_COMMAND_MASTER))
+		return -EACCES;
+	if (!count)
+		return 0;
+	if (check_add_overflow(iova, count - 1, &last))
+		return -EINVAL;
+
+	/* the core may call dma_unmap from when we ask for a page */
+	medu_set_used(medu, true, iova, last);
+	ret = medu_move_all(medu, iova, offset, count, to_ram);
+	medu_set_used(medu, false, 0, 0);
+	return ret;
+}
+
+static void medu_run_dma(struct medu *medu)
+{
+	u64 *cmd = medu_dma_reg(medu, MEDU_DMA_CMD);
+	int ret = medu_do_dma(medu);
+
+	mutex_lock(&medu->lock);
+	*medu_dma_reg(medu, MEDU_DMA_ERROR) = -ret;
+	*cmd &= ~MEDU_DMA_RUN;
+	if (*cmd & MEDU_DMA_IRQ)
+		medu_raise(medu, MEDU_IRQ_DMA |
+			   (ret ? MEDU_IRQ_DMA_FAILED : 0));
+	mutex_unlock(&medu->lock);
+}
+
+static void medu_run_fact(struct medu *medu)
+{
+	struct medu_regs *regs = &medu->regs;
+	u32 result = 0;
+
+	/* no register could say that it failed; but nothing has this result */
+	medu_engine_factorial(medu->engine, regs->fact, &result);
+
+	mutex_lock(&medu->lock);
+	regs->fact = result;
+	regs->status &= ~MEDU_STATUS_COMPUTING;
+	if (regs->status & MEDU_STATUS_IRQ)
+		medu_raise(medu, MEDU_IRQ_FACT);
+	mutex_unlock(&medu->lock);
+}
+
+/*
+ * The user takes back memory. The worker unpins it, and this does not: no lock is
+ * held while it does, as VFIO calls us with locks that unpinning needs.
+ */
+static void medu_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+
+	wait_event(medu->engine->idle,
+		   !medu_uses(medu, iova, iova + length - 1));
+}
+
+/* ---- The registers ---- */
+
+static u64 medu_reg_read(struct medu *medu, unsigned int where)
+{
+	switch (where) {
+	case MEDU_ID:
+		return MEDU_ID_VALUE;
+	case MEDU_LIVE:
+		return medu->regs.live;
+	case MEDU_FACT:
+		return medu->regs.fact;
+	case MEDU_STATUS:
+		return medu->regs.status;
+	case MEDU_IRQ_STATUS:
+		return medu->regs.irq_status;
+	case MEDU_DMA_SRC:
+	case MEDU_DMA_DST:
+	case MEDU_DMA_COUNT:
+	case MEDU_DMA_CMD:
+	case MEDU_DMA_ERROR:
+		return *medu_dma_reg(medu, where);
+	}
+	return U64_MAX;
+}
+
+static void medu_write_fact(struct medu *medu, u32 val)
+{
+	if (medu->regs.status & MEDU_STATUS_COMPUTING || medu->stopping)
+		return;
+	medu->regs.fact = val;
+	medu->regs.status |= MEDU_STATUS_COMPUTING;
+	medu_submit(medu, &medu->fact);
+}
+
+static void medu_write_dma(struct medu *medu, unsigned int where, u64 val)
+{
+	/* the worker looks at them */
+	if (*medu_dma_reg(medu, MEDU_DMA_CMD) & MEDU_DMA_RUN)
+		return;
+	if (where != MEDU_DMA_CMD) {
+		*medu_dma_reg(medu, where) = val;
+		return;
+	}
+	if (!(val & MEDU_DMA_RUN) || medu->stopping)
+		return;
+	*medu_dma_reg(medu, MEDU_DMA_CMD) =
+		val & (MEDU_DMA_RUN | MEDU_DMA_TO_RAM | MEDU_DMA_IRQ);
+	medu_submit(medu, &medu->dma);
+}
+
+static void medu_reg_write(struct medu *medu, unsigned int where, u64 val)
+{
+	struct medu_regs *regs = &medu->regs;
+
+	switch (where) {
+	case MEDU_LIVE:
+		regs->live = ~val;
+		break;
+	case MEDU_FACT:
+		medu_write_fact(medu, val);
+		break;
+	case MEDU_STATUS:
+		regs->status = (regs->status & MEDU_STATUS_COMPUTING) |
+			       (val & MEDU_STATUS_IRQ);
+		break;
+	case MEDU_IRQ_RAISE:
+		medu_raise(medu, val);
+		break;
+	case MEDU_IRQ_ACK:
+		regs->irq_status &= ~val;
+		break;
+	case MEDU_DMA_SRC:
+	case MEDU_DMA_DST:
+	case MEDU_DMA_COUNT:
+	case MEDU_DMA_CMD:
+		medu_write_dma(medu, where, val);
+		break;
+	}
+}
+
+/* ---- The configuration space ---- */
+
+static const __le16 medu_config_reset[MEDU_CONFIG_SIZE / 2] = {
+	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MEDU_VENDOR_ID),
+	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MEDU_DEVICE_ID),
+	/* a VFIO user gets its device enabled, but for DMA, as from vfio-pci */
+	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_MEMORY),
+	[PCI_STATUS / 2]	= cpu_to_le16(PCI_STATUS_CAP_LIST),
+	[PCI_CLASS_REVISION / 2] = cpu_to_le16(0x10),
+	[PCI_CLASS_DEVICE / 2]	= cpu_to_le16(PCI_CLASS_OTHERS << 8),
+	[PCI_SUBSYSTEM_VENDOR_ID / 2] = cpu_to_le16(MEDU_VENDOR_ID),
+	[PCI_SUBSYSTEM_ID / 2]	= cpu_to_le16(MEDU_DEVICE_ID),
+	[PCI_CAPABILITY_LIST / 2] = cpu_to_le16(MEDU_MSI_CAP),
+	[PCI_INTERRUPT_LINE / 2] = cpu_to_le16(1 << 8),	/* pin A */
+	[MEDU_MSI_CAP / 2]	= cpu_to_le16(PCI_CAP_ID_MSI),
+	[(MEDU_MSI_CAP + PCI_MSI_FLAGS) / 2] = cpu_to_le16(PCI_MSI_FLAGS_64BIT),
+};
+
+/* Which bits can be written. The size of a BAR is what cannot. */
+static const u8 medu_config_writable[MEDU_CONFIG_SIZE] = {
+	[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+	[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8,
+	[PCI_BASE_ADDRESS_0 + 2] = (u8)(~(MEDU_BAR_SIZE - 1) >> 16), 0xff,
+	[PCI_INTERRUPT_LINE] = 0xff,
+	[MEDU_MSI_CAP + PCI_MSI_FLAGS] = PCI_MSI_FLAGS_ENABLE,
+	[MEDU_MSI_CAP + PCI_MSI_ADDRESS_LO] = 0xfc, 0xff, 0xff, 0xff,
+	[MEDU_MSI_CAP + PCI_MSI_ADDRESS_HI] = 0xff, 0xff, 0xff, 0xff,
+	[MEDU_MSI_CAP + PCI_MSI_DATA_64] = 0xff, 0xff,
+};
+
+static u8 medu_config_read(struct medu *medu, unsigned int where)
+{
+	if (where == PCI_STATUS && medu->regs.irq_status)
+		return medu->config[where] | PCI_STATUS_INTERRUPT;
+	return medu->config[where];
+}
+
+static void medu_config_write(struct medu *medu, unsigned int where, u8 val)
+{
+	u8 mask = medu_config_writable[where];
+
+	WRITE_ONCE(medu->config[where],
+		   (medu->config[where] & ~mask) | (val & mask));
+	/* it may have enabled an interrupt that waits */
+	medu_update_intx(medu);
+}
+
+/* ---- The VFIO device: regions ---- */
+
+static size_t medu_region_size(u64 index)
+{
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return MEDU_CONFIG_SIZE;
+	return index == VFIO_PCI_BAR0_REGION_INDEX ? MEDU_BAR_SIZE : 0;
+}
+
+/* How much of @count bytes a bus would do at once. */
+static size_t medu_width(u64 index, u64 where, size_t count)
+{
+	if (index == VFIO_PCI_BAR0_REGION_INDEX && where >= MEDU_WIDE &&
+	    !(where % 8) && count >= 8)
+		return 8;
+	return min_t(size_t, count, 4 - where % 4);
+}
+
+static void medu_region_read(struct medu *medu, u64 index, u64 where,
+			     u8 *data, size_t width)
+{
+	__le64 val = cpu_to_le64(U64_MAX);
+	size_t i;
+
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		for (i = 0; i < width; i++)
+			data[i] = medu_config_read(medu, where + i);
+		return;
+	}
+	/* a register is read as a whole, or not at all */
+	if (width >= 4 && medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY)
+		val = cpu_to_le64(medu_reg_read(medu, where));
+	memcpy(data, &val, width);
+}
+
+static void medu_region_write(struct medu *medu, u64 index, u64 where,
+			      const u8 *data, size_t width)
+{
+	__le64 val = 0;
+	size_t i;
+
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		for (i = 0; i < width; i++)
+			medu_config_write(medu, where + i, data[i]);
+		return;
+	}
+	memcpy(&val, data, width);
+	if (width >= 4 && medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY)
+		medu_reg_write(medu, where, le64_to_cpu(val));
+}
+
+/* Does one access of the bus; users come back for the rest. */
+static ssize_t medu_access(struct mdev_device *mdev, char __user *buf,
+			   size_t count, loff_t *ppos, bool write)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+	u64 where = *ppos & (BIT_ULL(MEDU_OFFSET_SHIFT) - 1);
+	u64 index = (u64)*ppos >> MEDU_OFFSET_SHIFT;
+	u8 data[8];
+
+	if (where >= medu_region_size(index))
+		return -EINVAL;
+	count = medu_width(index, where, count);
+	if (write && copy_from_user(data, buf, count))
+		return -EFAULT;
+
+	mutex_lock(&medu->lock);
+	if (write)
+		medu_region_write(medu, index, where, data, count);
+	else
+		medu_region_read(medu, index, where, data, count);
+	mutex_unlock(&medu->lock);
+
+	if (!write && copy_to_user(buf, data, count))
+		return -EFAULT;
+	*ppos += count;
+	return count;
+}
+
+static ssize_t medu_read(struct mdev_device *mdev, char __user *buf,
+			 size_t count, loff_t *ppos)
+{
+	return medu_access(mdev, buf, count, ppos, false);
+}
+
+static ssize_t medu_write(struct mdev_device *mdev, const char __user *buf,
+			  size_t count, loff_t *ppos)
+{
+	return medu_access(mdev, (char __user *)buf, count, ppos, true);
+}
+
+static int medu_get_region_info_caps(struct mdev_device *mdev,
+				     struct vfio_region_info *info,
+				     struct vfio_info_cap *caps)
+{
+	if (info->index >= VFIO_PCI_NUM_REGIONS)
+		return -EINVAL;
+	info->offset = (u64)info->index << MEDU_OFFSET_SHIFT;
+	info->size = medu_region_size(info->index);
+	if (info->size)
+		info->flags = VFIO_REGION_INFO_FLAG_READ |
+			      VFIO_REGION_INFO_FLAG_WRITE;
+	return 0;
+}
+
+/* ---- The VFIO device: the other callbacks while it is open ---- */
+
+static long medu_get_info(void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_device_info, num_irqs);
+	struct vfio_device_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_irqs = VFIO_PCI_NUM_IRQS;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static long medu_get_irq_info(void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_info, count);
+	struct vfio_irq_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz || !medu_has_irq(info.index))
+		return -EINVAL;
+
+	info.count = 1;
+	info.flags = VFIO_IRQ_INFO_EVENTFD;
+	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)
+		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+	else
+		info.flags |= VFIO_IRQ_INFO_NORESIZE;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+/*
+ * When it returns nothing is done for the device, and all is as on the first day;
+ * but for how VFIO reports its interrupts, as with vfio-pci.
+ */
+static void medu_reset(struct medu *medu)
+{
+	/* a number, as two users may reset it at the same time */
+	mutex_lock(&medu->lock);
+	WRITE_ONCE(medu->stopping, medu->stopping + 1);
+	mutex_unlock(&medu->lock);
+
+	medu_cancel(medu);
+
+	mutex_lock(&medu->lock);
+	memset(&medu->regs, 0, sizeof(medu->regs));
+	memcpy(medu->config, medu_config_reset, MEDU_CONFIG_SIZE);
+	memset(medu->page, 0, MEDU_BUFFER_SIZE);
+	WRITE_ONCE(medu->stopping, medu->stopping - 1);
+	mutex_unlock(&medu->lock);
+}
+
+static long medu_ioctl(struct mdev_device *mdev, unsigned int cmd,
+		       unsigned long arg)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case VFIO_DEVICE_GET_INFO:
+		return medu_get_info(uarg);
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		return medu_get_irq_info(uarg);
+	case VFIO_DEVICE_SET_IRQS:
+		return medu_set_irqs(medu, uarg);
+	case VFIO_DEVICE_RESET:
+		medu_reset(medu);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static int medu_open(struct mdev_device *mdev)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+
+	if (READ_ONCE(medu->engine->broken))
+		return -EIO;
+	medu_reset(medu);
+	return 0;
+}
+
+static void medu_release(struct mdev_device *mdev)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+	unsigned int i;
+
+	/* what the user had in it is nobody else's business */
+	medu_reset(medu);
+	for (i = 0; i < VFIO_PCI_NUM_IRQS; i++)
+		medu_set_trigger(medu, i, -1);
+}
+
+/* Somebody wants to remove the device: tell whoever has it open. */
+static void medu_request(struct mdev_device *mdev, unsigned int count)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+
+	/* fails if the user did not ask to be told, or is gone already */
+	if (medu_poke_irq(medu, VFIO_PCI_REQ_IRQ_INDEX,
+			  VFIO_IRQ_SET_ACTION_TRIGGER) && !count)
+		dev_notice(mdev_dev(mdev), "user cannot be told to let go\n");
+}
+
+/* ---- Types, and the devices of a type ---- */
+
+static struct medu_engine *medu_engine_of(struct device *parent)
+{
+	return dev_get_drvdata(parent);
+}
+
+static int medu_create(struct kobject *kobj, struct mdev_device *mdev)
+{
+	struct device *parent = mdev_parent_dev(mdev);
+	struct medu_engine *engine = medu_engine_of(parent);
+	struct medu *medu;
+
+	if (atomic_dec_if_positive(&engine->left) < 0)
+		return -EUSERS;
+
+	medu = kzalloc(sizeof(*medu), GFP_KERNEL);
+	if (!medu)
+		goto err_left;
+	medu->page = dma_alloc_coherent(parent, MEDU_BUFFER_SIZE,
+					&medu->page_dma, GFP_KERNEL);
+	if (!medu->page)
+		goto err_free;
+
+	medu->mdev = mdev;
+	medu->engine = engine;
+	medu->dma.run = medu_run_dma;
+	medu->fact.run = medu_run_fact;
+	INIT_LIST_HEAD(&medu->dma.next);
+	INIT_LIST_HEAD(&medu->fact.next);
+	INIT_LIST_HEAD(&medu->line);
+	INIT_LIST_HEAD(&medu->jobs);
+	mutex_init(&medu->lock);
+	mdev_set_drvdata(mdev, medu);
+	return 0;
+
+err_free:
+	kfree(medu);
+err_left:
+	atomic_inc(&engine->left);
+	return -ENOMEM;
+}
+
+static int medu_remove(struct mdev_device *mdev)
+{
+	struct medu *medu = mdev_get_drvdata(mdev);
+
+	/* it is closed, so it has no jobs */
+	dma_free_coherent(mdev_parent_dev(mdev), MEDU_BUFFER_SIZE, medu->page,
+			  medu->page_dma);
+	atomic_inc(&medu->engine->left);
+	mutex_destroy(&medu->lock);
+	kfree(medu);
+	return 0;
+}
+
+static ssize_t name_show(struct kobject *kobj, struct device *dev, char *buf)
+{
+	return sysfs_emit(buf, "Shared edu\n");
+}
+static MDEV_TYPE_ATTR_RO(name);
+
+static ssize_t description_show(struct kobject *kobj, struct device *dev,
+				char *buf)
+{
+	return sysfs_emit(buf, "QEMU edu, a turn of one job at a time, buffer: 4 KiB\n");
+}
+static MDEV_TYPE_ATTR_RO(description);
+
+static ssize_t device_api_show(struct kobject *kobj, struct device *dev,
+			       char *buf)
+{
+	return sysfs_emit(buf, "%s\n", VFIO_DEVICE_API_PCI_STRING);
+}
+static MDEV_TYPE_ATTR_RO(device_api);
+
+static ssize_t available_instances_show(struct kobject *kobj,
+					struct device *dev, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&medu_engine_of(dev)->left));
+}
+static MDEV_TYPE_ATTR_RO(available_instances);
+
+static struct attribute *medu_type_attrs[] = {
+	&mdev_type_attr_name.attr,
+	&mdev_type_attr_description.attr,
+	&mdev_type_attr_device_api.attr,
+	&mdev_type_attr_available_instances.attr,
+	NULL
+};
+
+static struct attribute_group medu_type_group = {
+	.name	= "1",
+	.attrs	= medu_type_attrs,
+};
+
+static struct attribute_group *medu_type_groups[] = {
+	&medu_type_group, NULL
+};
+
+static ssize_t transfers_show(struct device *dev, struct device_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%lld\n",
+			  atomic64_read(&medu_engine_of(dev)->transfers));
+}
+static DEVICE_ATTR_RO(transfers);
+
+static struct attribute *medu_parent_attrs[] = {
+	&dev_attr_transfers.attr,
+	NULL
+};
+
+static const struct attribute_group medu_parent_group = {
+	.name	= "medu",
+	.attrs	= medu_parent_attrs,
+};
+__ATTRIBUTE_GROUPS(medu_parent);
+
+static const struct mdev_parent_ops medu_ops = {
+	.owner			= THIS_MODULE,
+	.dev_attr_groups	= medu_parent_groups,
+	.supported_type_groups	= medu_type_groups,
+	.create			= medu_create,
+	.remove			= medu_remove,
+	.open			= medu_open,
+	.release		= medu_release,
+	.read			= medu_read,
+	.write			= medu_write,
+	.ioctl			= medu_ioctl,
+	.request		= medu_request,
+	.get_region_info_caps	= medu_get_region_info_caps,
+	.dma_unmap		= medu_dma_unmap,
+};
+
+/* ---- The PCI driver ---- */
+
+static int medu_probe_memory(struct medu_engine *engine)
+{
+	struct device *dev = &engine->pdev->dev;
+	int ret;
+
+	if (!dma_bits || dma_bits > 64)
+		return -EINVAL;
+	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
+	if (ret)
+		return ret;
+	if (!dma_addressing_limited(dev))
+		return 0;
+	engine->bounce = dma_alloc_coherent(dev, MEDU_BUFFER_SIZE,
+					    &engine->bounce_dma, GFP_KERNEL);
+	return engine->bounce ? 0 : -ENOMEM;
+}
+
+static void medu_free_memory(struct medu_engine *engine)
+{
+	if (engine->bounce)
+		dma_free_coherent(&engine->pdev->dev, MEDU_BUFFER_SIZE,
+				  engine->bounce, engine->bounce_dma);
+}
+
+/* Is it an edu, and does it do anything? */
+static int medu_check(struct medu_engine *engine)
+{
+	const u32 magic = 0xedf00d;
+
+	writel(magic, engine->regs + MEDU_LIVE);
+	if (!medu_engine_alive(engine) ||
+	    readl(engine->regs + MEDU_LIVE) != ~magic) {
+		dev_err(&engine->pdev->dev, "this does not work like an edu\n");
+		return -ENODEV;
+	}
+	/* whoever had it before us may have left it running */
+	return medu_engine_settle(engine);
+}
+
+static int medu_probe_interrupt(struct medu_engine *engine)
+{
+	struct pci_dev *pdev = engine->pdev;
+	int ret;
+
+	ret = pci_alloc_irq_vectors(pdev, 1, 1, msi ? PCI_IRQ_ALL_TYPES :
+				    PCI_IRQ_INTX);
+	if (ret < 0)
+		return ret;
+	ret = request_irq(pci_irq_vector(pdev, 0), medu_interrupt, IRQF_SHARED,
+			  "medu", engine);
+	if (ret)
+		pci_free_irq_vectors(pdev);
+	return ret;
+}
+
+static void medu_free_interrupt(struct medu_engine *engine)
+{
+	free_irq(pci_irq_vector(engine->pdev, 0), engine);
+	pci_free_irq_vectors(engine->pdev);
+}
+
+static int medu_probe_regs(struct medu_engine *engine)
+{
+	struct pci_dev *pdev = engine->pdev;
+	int ret;
+
+	ret = pci_enable_device(pdev);
+	if (ret)
+		return ret;
+	ret = pci_request_regions(pdev, "medu");
+	if (ret)
+		goto err_disable;
+	engine->regs = pci_iomap(pdev, 0, MEDU_BAR_SIZE);
+	if (!engine->regs) {
+		ret = -ENOMEM;
+		goto err_release;
+	}
+	ret = medu_check(engine);
+	if (ret)
+		goto err_unmap;
+	return 0;
+
+err_unmap:
+	pci_iounmap(pdev, engine->regs);
+err_release:
+	pci_release_regions(pdev);
+err_disable:
+	pci_disable_device(pdev);
+	return ret;
+}
+
+static void medu_free_regs(struct medu_engine *engine)
+{
+	/* takes it off the bus, too */
+	pci_disable_device(engine->pdev);
+	pci_iounmap(engine->pdev, engine->regs);
+	pci_release_regions(engine->pdev);
+}
+
+static int medu_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct medu_engine *engine;
+	int ret;
+
+	engine = devm_kzalloc(&pdev->dev, sizeof(*engine), GFP_KERNEL);
+	if (!engine)
+		return -ENOMEM;
+	engine->pdev = pdev;
+	init_completion(&engine->done);
+	atomic_set(&engine->left, min_t(unsigned int, instances, INT_MAX));
+	INIT_WORK(&engine->work, medu_work);
+	spin_lock_init(&engine->lock);
+	INIT_LIST_HEAD(&engine->line);
+	init_waitqueue_head(&engine->idle);
+	pci_set_drvdata(pdev, engine);
+
+	engine->wq = alloc_ordered_workqueue("medu", 0);
+	if (!engine->wq)
+		return -ENOMEM;
+	ret = medu_probe_regs(engine);
+	if (ret)
+		goto err_wq;
+	ret = medu_probe_memory(engine);
+	if (ret)
+		goto err_regs;
+	ret = medu_probe_interrupt(engine);
+	if (ret)
+		goto err_memory;
+	medu_engine_start(engine);
+
+	/* last: devices can be created before this returns */
+	ret = mdev_register_device(&pdev->dev, &medu_ops);
+	if (ret)
+		goto err_interrupt;
+	return 0;
+
+err_interrupt:
+	medu_free_interrupt(engine);
+err_memory:
+	medu_free_memory(engine);
+err_regs:
+	medu_free_regs(engine);
+err_wq:
+	destroy_workqueue(engine->wq);
+	return ret;
+}
+
+static void medu_pci_remove(struct pci_dev *pdev)
+{
+	struct medu_engine *engine = pci_get_drvdata(pdev);
+
+	/* who has a device open is asked and waited for, and served until then */
+	mdev_unregister_device(&pdev->dev);
+	destroy_workqueue(engine->wq);
+	medu_free_interrupt(engine);
+	medu_free_regs(engine);
+	medu_free_memory(engine);
+}
+
+static const struct pci_device_id medu_ids[] = {
+	{ PCI_DEVICE(MEDU_VENDOR_ID, MEDU_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, medu_ids);
+
+static struct pci_driver medu_driver = {
+	.name		= "medu",
+	.id_table	= medu_ids,
+	.probe		= medu_pci_probe,
+	.remove		= medu_pci_remove,
+};
+module_pci_driver(medu_driver);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Mediated devices of QEMU's edu");
