@@ -615,6 +615,9 @@ static ssize_t mdisp_access(struct mdev_device *mdev, char __user *to,
 
 	if (where >= size)
 		return -EINVAL;
+	/* the one that is used is the user's, who may say NULL */
+	if (!to && !from)
+		return -EFAULT;
 	count = min_t(size_t, count, size - where);
 	if (mdisp_is_memory(index))
 		ret = mdisp_copy_memory(md, mdisp_region_start(md, index) + where,

@@ -541,6 +541,9 @@ static ssize_t mtty_access(struct mdev_device *mdev, char __user *to,
 
 	if (where >= size)
 		return -EINVAL;
+	/* the one that is used is the user's, who may say NULL */
+	if (!to && !from)
+		return -EFAULT;
 	count = min_t(size_t, count, size - where);
 	if (from && copy_from_user(data, from, count))
 		return -EFAULT;

@@ -558,6 +558,8 @@ TEST_F(disp, register_bounds)
 		EXPECT_EQ(-EINVAL, vfio_write(dev, buf, 1, end));
 		EXPECT_EQ(-EFAULT, vfio_read(dev, (void *)8, 4, end - 4));
 		EXPECT_EQ(-EFAULT, vfio_write(dev, (void *)8, 4, end - 4));
+		EXPECT_EQ(-EFAULT, vfio_read(dev, NULL, 4, end - 4));
+		EXPECT_EQ(-EFAULT, vfio_write(dev, NULL, 4, end - 4));
 		EXPECT_EQ(0, vfio_read(dev, buf, 0, end - 1));
 	}
 	EXPECT_EQ(-EINVAL, vfio_read(dev, buf, 1, at(VFIO_PCI_BAR1_REGION_INDEX, 0)));

@@ -427,6 +427,8 @@ TEST_F(card, access_sizes)
 		EXPECT_EQ(0, vfio_read(dev, buf, 0, starts[i]));
 		EXPECT_EQ(-EFAULT, vfio_read(dev, (void *)8, 4, starts[i]));
 		EXPECT_EQ(-EFAULT, vfio_write(dev, (void *)8, 4, starts[i]));
+		EXPECT_EQ(-EFAULT, vfio_read(dev, NULL, 4, starts[i]));
+		EXPECT_EQ(-EFAULT, vfio_write(dev, NULL, 4, starts[i]));
 	}
 	/* wide accesses are those of the bytes, in order */
 	put(uart + UART_LCR, 2, 0x051b);
