@@ -224,6 +224,9 @@ static inline bool mdev_migration_valid(const struct mdev_parent_ops *ops)
 {
 	bool can = ops->migration_flags;
 
+	/* VFIO has no others without it */
+	if (can && !(ops->migration_flags & VFIO_MIGRATION_STOP_COPY))
+		return false;
 	return !ops->migration_set_state == !can &&
 	       !ops->migration_get_state == !can &&
 	       !ops->migration_get_data_size == !can &&

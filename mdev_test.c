@@ -552,6 +552,14 @@ static void register_half_of_ops(struct kunit *test)
 	}
 	v->ops.migration_flags = VFIO_MIGRATION_STOP_COPY;
 	KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
+
+	/* all three, but without what the others build upon */
+	for (i = 0; i < 3; i++)
+		*(void **)((void *)v + halves[i]) = v;
+	v->ops.migration_flags = VFIO_MIGRATION_P2P;
+	KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
+	for (i = 0; i < 3; i++)
+		*(void **)((void *)v + halves[i]) = NULL;
 	v->ops.migration_flags = 0;
 	expect_nothing(test, v, refs);
 	KUNIT_EXPECT_EQ(test, 0, vendor_register(v));

@@ -253,10 +253,10 @@ struct mdev_type_attribute {
  *	range at a time, from a kernel thread. What is still pinned afterwards is
  *	unpinned, and logged as an error.
  * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features but
- *	those of migration and dirty logging. @flags are those of &struct
- *	vfio_device_feature, @arg is its data in user memory, of @argsz bytes. 0
- *	or a positive number, which is passed on, or a negative errno; -ENOTTY if
- *	the feature is unknown.
+ *	those of migration and dirty logging that this VFIO knows. @flags are
+ *	those of &struct vfio_device_feature, @arg is its data in user memory, of
+ *	@argsz bytes. 0 or a positive number, which is passed on, or a negative
+ *	errno; -ENOTTY if the feature is unknown.
  * @migration_flags: optional: VFIO_MIGRATION_STOP_COPY, perhaps with
  *	VFIO_MIGRATION_P2P or VFIO_MIGRATION_PRE_COPY; 0 if devices cannot be
  *	migrated. It and the next three go together.
@@ -500,11 +500,11 @@ mdev_bridge_of(struct mdev_device *mdev)
  * in @dma_unmap.
  *
  * Context: process context, sleeps.
- * Return: @npage; -EINVAL if the range is not mapped or is being unmapped, @npage
- * is not positive, or the vendor has no @dma_unmap; -EPERM if @prot is more than the user allows;
- * -E2BIG if the VFIO of this kernel does not pin so many at once; -ENOMEM, also
- * if the user may not lock so much; -ENODEV if the device is not open; or
- * another error of VFIO.
+ * Return: @npage; -EINVAL if the range is not mapped (-ENOENT with iommufd) or is
+ * being unmapped, @npage is not positive, or the vendor has no @dma_unmap; -EPERM
+ * if @prot is more than the user allows; -E2BIG if the VFIO of this kernel does
+ * not pin so many at once; -ENOMEM, also if the user may not lock so much;
+ * -ENODEV if the device is not open; or another error of VFIO.
  */
 static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				 int npage, int prot, struct page **pages)
@@ -548,9 +548,10 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
  * @release. Nothing needs to be pinned.
  *
  * Context: process context, sleeps; any process.
- * Return: 0; -EINVAL if the range is not mapped or @len is 0; -EPERM if the user
- * does not allow it; -EFAULT if its memory is gone; -ENODEV if the device is not
- * open; or another error of VFIO. On error some bytes may have been copied.
+ * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd) or @len is
+ * 0; -EPERM if the user does not allow it; -EFAULT if its memory is gone; -ENODEV
+ * if the device is not open; or another error of VFIO. On error some bytes may
+ * have been copied.
  */
 static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			      void *data, size_t len, bool write)
