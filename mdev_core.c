@@ -105,7 +105,7 @@ static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev,
 	if (!dev->kobj.state_in_sysfs)
 		return ERR_PTR(-EINVAL);
 
-	parent = kzalloc(sizeof(*parent), GFP_KERNEL);
+	parent = kzalloc_obj(*parent);
 	if (!parent)
 		return ERR_PTR(-ENOMEM);
 

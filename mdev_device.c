@@ -86,7 +86,7 @@ static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 	struct mdev_device_obj *obj;
 	struct device *dev;
 
-	obj = kzalloc(sizeof(*obj), GFP_KERNEL);
+	obj = kzalloc_obj(*obj);
 	if (!obj)
 		return NULL;
 

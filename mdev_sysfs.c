@@ -230,7 +230,7 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 	if (ret)
 		return ret;
 
-	type = kzalloc(sizeof(*type), GFP_KERNEL);
+	type = kzalloc_obj(*type);
 	if (!type)
 		return -ENOMEM;
 

@@ -297,7 +297,7 @@ static struct vendor *vendor_new(struct kunit *test, const char *name,
 
 	dev = kunit_device_register_with_driver(test, name, NULL);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
-	v = kzalloc(sizeof(*v), GFP_KERNEL);
+	v = kzalloc_obj(*v);
 	KUNIT_ASSERT_NOT_NULL(test, v);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, vendor_free, v));
 

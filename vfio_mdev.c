@@ -237,7 +237,7 @@ static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 	if (ret)
 		return ret;
 
-	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+	pin = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
 	if (!pin)
 		return -ENOMEM;
 	pin->first = first;

@@ -35,4 +35,12 @@
 	class_compat_remove_link(cls, dev, NULL)
 #endif
 
+#ifndef kzalloc_obj
+#define compat_gfp(none, flags, ...) flags
+#define kmalloc_obj(obj, ...) \
+	kmalloc(sizeof(obj), compat_gfp(, ##__VA_ARGS__, GFP_KERNEL))
+#define kzalloc_obj(obj, ...) \
+	kzalloc(sizeof(obj), compat_gfp(, ##__VA_ARGS__, GFP_KERNEL))
+#endif
+
 #endif /* MDEV_COMPAT_DEVICE_H */

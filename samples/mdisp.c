@@ -820,7 +820,7 @@ static int mdisp_create(struct kobject *kobj, struct mdev_device *mdev)
 		return ret;
 
 	ret = -ENOMEM;
-	md = kzalloc(sizeof(*md), GFP_KERNEL);
+	md = kzalloc_obj(*md);
 	if (!md)
 		goto err_memory;
 	md->type = type;

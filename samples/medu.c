@@ -1104,7 +1104,7 @@ static int medu_create(struct kobject *kobj, struct mdev_device *mdev)
 	if (atomic_dec_if_positive(&engine->left) < 0)
 		return -EUSERS;
 
-	medu = kzalloc(sizeof(*medu), GFP_KERNEL);
+	medu = kzalloc_obj(*medu);
 	if (!medu)
 		goto err_left;
 	medu->page = dma_alloc_coherent(parent, MEDU_BUFFER_SIZE,

@@ -235,7 +235,7 @@ static int mnull_create(struct kobject *kobj, struct mdev_device *mdev)
 	struct mnull_dev *md;
 	int ret;
 
-	md = kzalloc(sizeof(*md), GFP_KERNEL);
+	md = kzalloc_obj(*md);
 	if (!md)
 		return -ENOMEM;
 

@@ -865,7 +865,7 @@ static struct file *mtty_stream_open(struct mtty *mtty, bool resume)
 	struct file *file;
 
 	lockdep_assert_held(&mtty->mig_lock);
-	stream = kzalloc(sizeof(*stream), GFP_KERNEL_ACCOUNT);
+	stream = kzalloc_obj(*stream, GFP_KERNEL_ACCOUNT);
 	if (!stream)
 		return ERR_PTR(-ENOMEM);
 
@@ -1213,7 +1213,7 @@ static int mtty_create(struct kobject *kobj, struct mdev_device *mdev)
 	if (ret)
 		return ret;
 
-	mtty = kzalloc(sizeof(*mtty), GFP_KERNEL);
+	mtty = kzalloc_obj(*mtty);
 	if (!mtty) {
 		mtty_take_ports(parent, -ports);
 		return -ENOMEM;

@@ -152,7 +152,7 @@ static void test_call_wrongly(struct test_device *td)
 
 static int test_new(struct mdev_device *mdev, unsigned int type_id)
 {
-	struct test_device *td = kzalloc(sizeof(*td), GFP_KERNEL);
+	struct test_device *td = kzalloc_obj(*td);
 
 	if (!td)
 		return -ENOMEM;
@@ -209,7 +209,7 @@ static int test_note_pins(struct test_device *td,
 
 	mutex_lock(&td->lock);
 	for (i = 0; i < pages->npage; i++) {
-		pin = kmalloc(sizeof(*pin), GFP_KERNEL);
+		pin = kmalloc_obj(*pin);
 		if (!pin) {
 			ret = -ENOMEM;
 			break;

@@ -264,7 +264,7 @@ static int test_dma_create(struct kobject *kobj, struct mdev_device *mdev)
 {
 	struct test_dma *td;
 
-	td = kzalloc(sizeof(*td), GFP_KERNEL);
+	td = kzalloc_obj(*td);
 	if (!td)
 		return -ENOMEM;
 	td->mdev = mdev;

@@ -48,7 +48,7 @@ static struct platform_device *test_parent;
 
 static int test_create(struct kobject *kobj, struct mdev_device *mdev)
 {
-	struct test_log *log = kzalloc(sizeof(*log), GFP_KERNEL);
+	struct test_log *log = kzalloc_obj(*log);
 
 	if (!log)
 		return -ENOMEM;
