@@ -4,13 +4,14 @@
  *
  * Careful: modules built against the kernel's own mdev.ko load on ours only if
  * the checksums of the exported symbols are the same, and those depend on which
- * structures are complete where the symbol is exported. <linux/device.h> is
- * part of every such file anyway; do not include others.
+ * structures are complete where the symbol is exported. These two are part of
+ * every such file anyway; do not include others.
  */
 #ifndef MDEV_COMPAT_DEVICE_H
 #define MDEV_COMPAT_DEVICE_H
 
 #include <linux/device.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 
 /*
@@ -35,6 +36,7 @@
 	class_compat_remove_link(cls, dev, NULL)
 #endif
 
+/* since 7.0, but stable kernels may have it, too */
 #ifndef kzalloc_obj
 #define compat_gfp(none, flags, ...) flags
 #define kmalloc_obj(obj, ...) \
