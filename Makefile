@@ -8,6 +8,11 @@ KERNELS ?= 6.1 6.12 newest
 RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
 INSTALL_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
 
+# What vendors build with; include/mdev.mk says how.
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share/mdev
+HEADERS := include/mdev.mk $(wildcard include/*/*.h include/*/linux/*.h)
+
 # The kernel's own configuration need not know of any of this. What is for
 # vmlinux is not ours to build.
 MDEV_CONFIG := CONFIG_VFIO_MDEV=m CONFIG_VFIO_MDEV_DEVICE=m \
@@ -22,7 +27,8 @@ help:
 	@echo '  make [KDIR=path]    mdev.ko, vfio_mdev.ko and samples/*.ko for the running'
 	@echo '                      kernel, or for the one whose build folder is KDIR'
 	@echo '  make install        install mdev.ko and vfio_mdev.ko (as root); they are'
-	@echo '                      preferred over the kernel'"'"'s own mdev.ko'
+	@echo '                      preferred over the kernel'"'"'s own mdev.ko. What vendors'
+	@echo '                      build with goes to PREFIX=$(PREFIX), share/mdev'
 	@echo '  make uninstall      take that back'
 	@echo '  make clean          remove what was built'
 	@echo
@@ -57,10 +63,21 @@ modules:
 # Not modules_install: that would take the samples along.
 install: modules
 	install -D -m 644 -t $(INSTALL_DIR) mdev.ko vfio_mdev.ko
+	for file in $(HEADERS); do \
+		install -D -m 644 $$file $(SHARE)/$$file || exit; \
+	done
+	install -D -m 644 -t $(SHARE)/$(RELEASE) Module.symvers
 	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(RELEASE)
 
 uninstall:
 	$(RM) $(INSTALL_DIR)/mdev.ko $(INSTALL_DIR)/vfio_mdev.ko
+	$(RM) -r $(SHARE)/$(RELEASE)
+	-rmdir --ignore-fail-on-non-empty $(INSTALL_DIR)
+# the headers go with the last kernel's symbols
+	if ! ls $(SHARE)/*/Module.symvers >/dev/null 2>&1; then \
+		$(RM) -r $(SHARE)/include; \
+		rmdir --ignore-fail-on-non-empty $(SHARE); \
+	fi
 	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(RELEASE)
 
 clean:

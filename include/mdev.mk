@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# For the Kbuild of a vendor's driver that is built outside a kernel tree:
+#
+#   include /usr/share/mdev/include/mdev.mk
+#
+# or wherever this file is: where the package or "make install" has put it, or in
+# the source of mdev, built. A driver that was written for Linux 4.10 to 5.12 says
+# before that
+#
+#   MDEV_API := classic
+#
+# and one for 5.13 to 5.15
+#
+#   MDEV_API := classic-5.13
+
+mdev-include := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+
+mdev-api := $(filter classic,$(MDEV_API))
+ifeq ($(MDEV_API),classic-5.13)
+mdev-api := classic-5.13 classic
+endif
+
+# kbuild's own include folders come before ccflags-y, so that would be too late
+NOSTDINC_FLAGS += $(addprefix -I$(mdev-include)/,$(mdev-api)) -I$(mdev-include)
+
+# in the source, by "make install", by DKMS
+mdev-symvers := $(firstword $(wildcard $(mdev-include)/../Module.symvers \
+	$(mdev-include)/../$(KERNELRELEASE)/Module.symvers \
+	/var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-*/module/Module.symvers))
+ifneq ($(mdev-symvers),)
+KBUILD_EXTRA_SYMBOLS += $(mdev-symvers)
+else
+$(warning mdev is not built for Linux $(KERNELRELEASE))
+endif
