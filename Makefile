@@ -30,6 +30,7 @@ help:
 	@echo '                      preferred over the kernel'"'"'s own mdev.ko. What vendors'
 	@echo '                      build with goes to PREFIX=$(PREFIX), share/mdev'
 	@echo '  make uninstall      take that back'
+	@echo '  make deb            packages for Debian, in build/deb: mdev-dkms, mdev-doc'
 	@echo '  make clean          remove what was built'
 	@echo
 	@echo 'Try and test, in a virtual machine that is made as needed; installs the'
@@ -41,6 +42,8 @@ help:
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
+	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
+	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
 	@echo
 	@echo '  make bench-create   what a create costs, by number of devices'
@@ -106,6 +109,12 @@ check-late:
 lint:
 	@tools/lint
 
+deb:
+	@tools/packages/build
+
+check-packages:
+	@tools/packages/check
+
 bench-create:
 	@tools/bench/create
 
@@ -122,4 +131,4 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean demo demo-display check selftests \
-	check-late lint bench-create bench-late graft ungraft patches
+	check-late check-packages deb lint bench-create bench-late graft ungraft patches
