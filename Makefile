@@ -42,6 +42,8 @@ help:
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
+	@echo '  make check-clients  the distribution'"'"'s mdevctl and libvirt with our modules, on a'
+	@echo '                      stock 6.12 kernel; not part of make check'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
@@ -106,6 +108,9 @@ selftests:
 check-late:
 	@tools/vm/late
 
+check-clients:
+	@tools/vm/clients
+
 lint:
 	@tools/lint
 
@@ -131,4 +136,5 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean demo demo-display check selftests \
-	check-late check-packages deb lint bench-create bench-late graft ungraft patches
+	check-late check-clients check-packages deb lint bench-create bench-late \
+	graft ungraft patches
