@@ -89,7 +89,9 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 static long compat_vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 				   unsigned long arg);
 
-static long compat_vfio_region_info(struct vfio_device *vdev, void __user *arg)
+/* out of line: it needs a stack frame, which no other ioctl should pay for */
+static noinline long compat_vfio_region_info(struct vfio_device *vdev,
+					     void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_region_info, offset);
 	struct vfio_info_cap caps = {};
