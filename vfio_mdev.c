@@ -41,6 +41,7 @@
  * @subtree_last: the interval tree's
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
+ * @serial: what came later has a higher one
  * @done: it is pinned; otherwise it is being pinned or unpinned
  */
 struct vfio_mdev_pin {
@@ -48,6 +49,7 @@ struct vfio_mdev_pin {
 	u64 subtree_last;
 	u64 first;
 	u64 last;
+	u64 serial;
 	bool done;
 };
 
@@ -61,13 +63,16 @@ struct vfio_mdev_pin {
  * @opened: the vendor's open has returned, its release was not called yet
  * @lock: protects the members below
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
+ * @serial: of the latest pin
  * @open: the vendor may be told of unmapped ranges
- * @unmapping: it is being told, by @unmap_work, and nothing is pinned there
+ * @unmapping: it is being told, by @unmap_work
+ * @unmap_serial: up to which pins this is about
  * @unmap_first: IOVA of the first byte of that range
  * @unmap_last: IOVA of the last byte
  * @unmap_asked: how often VFIO has asked for that
- * @unmap_users: how many of those who were asked wait
- * @unmap_done: the vendor was told, and nothing is pinned in the range any more
+ * @unmap_users: how many of those who were asked wait; nothing is pinned in the
+ *	range as long as anybody does
+ * @unmap_done: the vendor was told, and those pins are gone
  * @unmap_work: tells the vendor
  * @wait: for pins to be done or gone, and for the end of @unmapping
  */
@@ -80,8 +85,10 @@ struct vfio_mdev {
 	bool opened;
 	spinlock_t lock;		/* protects what follows */
 	struct rb_root_cached pins;
+	u64 serial;
 	bool open;
 	bool unmapping;
+	u64 unmap_serial;
 	u64 unmap_first;
 	u64 unmap_last;
 	unsigned int unmap_asked;
@@ -136,9 +143,13 @@ static void vfio_mdev_pins_changed(struct vfio_mdev *vm)
 		wake_up_all(&vm->wait);
 }
 
-/* The first pin in a range that is @done, or not. */
+#define PIN_BUSY	BIT(0)
+#define PIN_DONE	BIT(1)
+
+/* The first pin in a range, up to a serial, that is in one of these states. */
 static struct vfio_mdev_pin *vfio_mdev_pin_find(struct vfio_mdev *vm, u64 first,
-						u64 last, bool done)
+						u64 last, u64 serial,
+						unsigned int states)
 {
 	struct vfio_mdev_pin *pin;
 
@@ -146,37 +157,34 @@ static struct vfio_mdev_pin *vfio_mdev_pin_find(struct vfio_mdev *vm, u64 first,
 
 	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
 	     pin = vfio_mdev_pins_iter_next(pin, first, last))
-		if (pin->done == done)
+		if (pin->serial <= serial &&
+		    (pin->done ? PIN_DONE : PIN_BUSY) & states)
 			return pin;
 	return NULL;
 }
 
-static bool vfio_mdev_pins_settled(struct vfio_mdev *vm, u64 first, u64 last)
+static bool vfio_mdev_no_pin(struct vfio_mdev *vm, u64 first, u64 last,
+			     u64 serial, unsigned int states)
 {
-	bool settled;
+	bool none;
 
 	spin_lock(&vm->lock);
-	settled = !vfio_mdev_pin_find(vm, first, last, false);
+	none = !vfio_mdev_pin_find(vm, first, last, serial, states);
 	spin_unlock(&vm->lock);
-	return settled;
+	return none;
 }
 
 static bool vfio_mdev_pins_gone(struct vfio_mdev *vm, u64 first, u64 last)
 {
-	bool gone;
-
-	spin_lock(&vm->lock);
-	gone = !vfio_mdev_pins_iter_first(&vm->pins, first, last);
-	spin_unlock(&vm->lock);
-	return gone;
+	return vfio_mdev_no_pin(vm, first, last, U64_MAX, PIN_BUSY | PIN_DONE);
 }
 
-/* Is the vendor being told of a part of the range? */
+/* Is VFIO waiting for the vendor to be told of a part of the range? */
 static bool vfio_mdev_is_unmapping(struct vfio_mdev *vm, u64 first, u64 last)
 {
 	lockdep_assert_held(&vm->lock);
 
-	return vm->unmapping && vm->unmap_first <= last &&
+	return vm->unmapping && vm->unmap_users && vm->unmap_first <= last &&
 	       vm->unmap_last >= first;
 }
 
@@ -200,8 +208,10 @@ static bool vfio_mdev_pin_add(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
 
 	spin_lock(&vm->lock);
 	allowed = !vfio_mdev_is_unmapping(vm, pin->first, pin->last);
-	if (allowed)
+	if (allowed) {
+		pin->serial = ++vm->serial;
 		vfio_mdev_pins_insert(pin, &vm->pins);
+	}
 	spin_unlock(&vm->lock);
 	return allowed;
 }
@@ -296,14 +306,15 @@ static void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 }
 
 /* Undo what the vendor ought to have undone. */
-static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last)
+static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last,
+				 u64 serial)
 {
 	struct vfio_mdev_pin *pin;
 	unsigned int count = 0;
 
 	for (;;) {
 		spin_lock(&vm->lock);
-		pin = vfio_mdev_pin_find(vm, first, last, true);
+		pin = vfio_mdev_pin_find(vm, first, last, serial, PIN_DONE);
 		if (pin)
 			pin->done = false;
 		spin_unlock(&vm->lock);
@@ -322,6 +333,7 @@ static void vfio_mdev_unmap_work(struct work_struct *work)
 {
 	struct vfio_mdev *vm = container_of(work, struct vfio_mdev, unmap_work);
 	u64 first = vm->unmap_first, last = vm->unmap_last;
+	u64 serial = vm->unmap_serial;
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz	= sizeof(unmap),
 		.iova	= first,
@@ -329,12 +341,14 @@ static void vfio_mdev_unmap_work(struct work_struct *work)
 	};
 
 	/* the vendor knows what is pinned only when it is */
-	wait_event(vm->wait, vfio_mdev_pins_settled(vm, first, last));
+	wait_event(vm->wait,
+		   vfio_mdev_no_pin(vm, first, last, serial, PIN_BUSY));
 	if (vm->ops->dma_unmap)
 		vm->ops->dma_unmap(vm->mdev, unmap.iova, unmap.size);
 	blocking_notifier_call_chain(&vm->unmaps, MDEV_DMA_UNMAP, &unmap);
-	vfio_mdev_unpin_rest(vm, first, last);
-	wait_event(vm->wait, vfio_mdev_pins_gone(vm, first, last));
+	vfio_mdev_unpin_rest(vm, first, last, serial);
+	wait_event(vm->wait, vfio_mdev_no_pin(vm, first, last, serial,
+					      PIN_BUSY | PIN_DONE));
 
 	spin_lock(&vm->lock);
 	vm->unmap_done = true;
@@ -357,6 +371,7 @@ static int vfio_mdev_unmap_join(struct vfio_mdev *vm, u64 first, u64 last)
 		ret = -ENODEV;
 	} else if (!vm->unmapping) {
 		vm->unmapping = true;
+		vm->unmap_serial = vm->serial;
 		vm->unmap_first = first;
 		vm->unmap_last = last;
 		vm->unmap_asked = 0;
@@ -489,7 +504,7 @@ static void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 			"vendor forgot to unregister a notifier, done for it\n");
 		blocking_notifier_chain_unregister(&vm->unmaps, nb);
 	}
-	vfio_mdev_unpin_rest(vm, 0, U64_MAX);
+	vfio_mdev_unpin_rest(vm, 0, U64_MAX, U64_MAX);
 }
 
 static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)

@@ -304,8 +304,9 @@ TEST_F(device, unregister_while_open)
 	close(kmsg);
 	EXPECT_TRUE(child_running(leaver));
 	if (variant->request) {
-		EXPECT_EQ(1, file_read_int(MDEV_DEVICES "/%s/vendor/requests",
-					   self->uuid));
+		/* right after the log */
+		EXPECT_TRUE(wait_for(file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+						   self->uuid) == 1));
 	}
 
 	EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
