@@ -52,6 +52,11 @@
  * hand). They never run under a spinlock. The file operations of an open device
  * take none of these locks: the open count keeps all that they need in place.
  *
+ * The bridge has two locks of its own, see struct vfio_mdev: a spinlock for what
+ * vendors have pinned, inside of everything, and a mutex that keeps an open device
+ * open for a file of VFIO's, under which migration_get_state is called. dma_unmap is
+ * called from a work with no lock at all, as VFIO's own may not be waited for there.
+ *
  * Late binding. What built-in vendors register goes through a queue that is part
  * of vmlinux, see struct mdev_late, because mdev may not be there yet. The
  * queue's lock is not held while the core is called.
