@@ -9,85 +9,19 @@
 # Prints a line of the table per operation. An operation is a command that has to
 # succeed, and what must be true in sysfs (or elsewhere) after it.
 
-# shellcheck disable=SC2016,SC2034,SC2317 # op() evaluates what it is given
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # op() evaluates what it is given
 
 case $1 in
 -h|--help) sed -n '4,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
 esac
-[ -e /etc/vm/cmd ] || [ "$CHROOTED" ] ||
-	{ echo "$0: only for the guest of tools/vm/clients" >&2; exit 1; }
+# shellcheck source-path=SCRIPTDIR source=userland_guest.sh disable=SC1091
+. "$(dirname "$0")/userland_guest.sh"
 
-# From the root that tools/vm/run made to the distribution's, with what process 1
-# would have started there.
-enter() {
-	local dir
-
-	mount -t ext4 /dev/vda /mnt || exit
-	for dir in proc sys dev run tmp; do
-		mount --rbind "/$dir" "/mnt/$dir" || exit
-	done
-	mkdir -p /mnt/lib/modules /mnt/root
-	mount --bind /lib/modules /mnt/lib/modules || exit
-	mount -t tmpfs tmpfs /mnt/root || exit
-	cp -r /root/. /mnt/root || exit
-	ln -s /proc/self/fd /dev/fd
-	for dir in 0:stdin 1:stdout 2:stderr; do
-		ln -s "fd/${dir%:*}" "/dev/${dir#*:}"
-	done
-	busybox syslogd -O /tmp/syslog # mdevctl's udev rule wants it
-	# else udev does nothing, as it is not in the root of process 1
-	export CHROOTED=1 SYSTEMD_IGNORE_CHROOT=1
-	export PATH=/usr/local/bin:/usr/sbin:/usr/bin
-	exec chroot /mnt /bin/bash "/root/${0##*/}" "$@"
-}
-mkdir -p /mnt
-[ "$CHROOTED" ] || enter "$@"
-
-cd /root || exit
-said=/tmp/said status=0 client='' version=''
+client='' version=''
 mdevs=/sys/bus/mdev/devices
 types=/sys/class/mdev_bus/mtty/mdev_supported_types
 uuid=83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
 other=a297db4a-f4c2-11e6-90f6-d3b88d6c9525
-
-
-# op WHAT COMMAND [CONDITION]...
-op() {
-	local what=$1 condition
-
-	shift
-	if ! eval "$1" >$said 2>&1; then
-		condition=$1
-	else
-		shift
-		for condition; do
-			eval "$condition" || break
-			condition=''
-		done
-	fi
-	if [ -z "$condition" ]; then
-		row "$what" ok
-		return
-	fi
-	status=1
-	row "$what" FAILED
-	echo "  because of: $condition"
-	sed 's/^/  | /' $said
-}
-
-# says REGEX: did the command say so?
-says() { grep -qE "$1" "$said"; }
-
-# soon CONDITION [TRIES]: what comes by udev or an event takes its time
-soon() {
-	local i
-
-	for ((i = 0; i < ${2:-100}; i++)); do
-		eval "$1" && return
-		sleep 0.2
-	done
-	return 1
-}
 
 exists() { [ -d "$mdevs/$1" ]; }
 type_of() { basename "$(readlink "$mdevs/$1/mdev_type")"; }
@@ -97,12 +31,6 @@ nothing() { [ -z "$(ls -A "$mdevs")" ]; }
 version_of() { dpkg-query -W -f '${Version}' "$1"; }
 # json FILTER: is it true of what the command said?
 json() { jq -e "$1" "$said" >/dev/null; }
-
-start_udev() {
-	/lib/systemd/systemd-udevd --daemon 2>/dev/null
-	udevadm trigger --action=add
-	udevadm settle
-}
 
 test_mdevctl() {
 	client=mdevctl version=$(version_of mdevctl)
@@ -254,7 +182,6 @@ libvirt_parent() {
 		'soon "! virsh nodedev-list --cap mdev --all | grep -q mdev_"'
 }
 
-row() { printf '%-8s %-18s %-58s %s\n' "$client" "$version" "$1" "$2"; }
 client=client version=version
 row operation result
 start_udev
