@@ -30,6 +30,7 @@ help:
 	@echo '                      preferred over the kernel'"'"'s own mdev.ko. What vendors'
 	@echo '                      build with goes to PREFIX=$(PREFIX), share/mdev'
 	@echo '  make uninstall      take that back'
+	@echo '  make docs           the documents as HTML: build/docs/index.html'
 	@echo '  make deb            packages for Debian, in build/deb: mdev-dkms, mdev-doc'
 	@echo '  make clean          remove what was built'
 	@echo
@@ -111,6 +112,18 @@ check-late:
 check-clients:
 	@tools/vm/clients
 
+# For kernel-doc, a tree in which ours are where they are in the kernel's.
+docs:
+	@tools/vm/deps docs
+	@rm -rf build/docs build/docs-tree && mkdir -p build/docs-tree/drivers/vfio
+	@ln -s $(CURDIR) build/docs-tree/drivers/vfio/mdev
+	@ln -s $(CURDIR)/include $(CURDIR)/Documentation build/docs-tree
+	@ksrc=$$(tools/vm/ksrc) && ln -s $$ksrc/scripts build/docs-tree && \
+		srctree=$(CURDIR)/build/docs-tree PYTHONPATH=$$ksrc/Documentation/sphinx \
+		PYTHONDONTWRITEBYTECODE=1 \
+		sphinx-build -q -n -W --keep-going -j auto Documentation build/docs
+	@echo build/docs/index.html
+
 lint:
 	@tools/lint
 
@@ -135,6 +148,6 @@ ungraft:
 patches:
 	@tools/graft/patches $(KSRC)
 
-.PHONY: help modules install uninstall clean demo demo-display check selftests \
+.PHONY: help modules install uninstall clean docs demo demo-display check selftests \
 	check-late check-clients check-packages deb lint bench-create bench-late \
 	graft ungraft patches
