@@ -45,6 +45,7 @@ help:
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
 	@echo '  make check-clients  the distribution'"'"'s mdevctl and libvirt with our modules, on a'
 	@echo '                      stock 6.12 kernel; not part of make check'
+	@echo '  make check-docs     make docs, and run the commands that the documents show'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
@@ -101,7 +102,7 @@ demo:
 demo-display:
 	@tools/vm/picture
 
-check: lint selftests check-late
+check: lint selftests check-late check-docs
 
 selftests:
 	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
@@ -123,6 +124,9 @@ docs:
 		PYTHONDONTWRITEBYTECODE=1 \
 		sphinx-build -q -n -W --keep-going -j auto Documentation build/docs
 	@echo build/docs/index.html
+
+check-docs: docs
+	@tools/vm/commands
 
 lint:
 	@tools/lint
@@ -149,5 +153,5 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-display check selftests \
-	check-late check-clients check-packages deb lint bench-create bench-late \
+	check-late check-clients check-docs check-packages deb lint bench-create bench-late \
 	graft ungraft patches
