@@ -67,6 +67,28 @@ void mdev_parent_put(struct mdev_parent_obj *parent)
 	kref_put(&parent->ref, mdev_parent_release);
 }
 
+/* For who holds a reference, but not the registration. */
+void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
+			   size_t size)
+{
+	/* pairs with mdev_parent_forget() */
+	mutex_lock(&mdev_parents_lock);
+	strscpy(name, parent->dev ? dev_name(parent->dev) : "-", size);
+	mutex_unlock(&mdev_parents_lock);
+}
+
+/* The vendor's memory is there while @fn looks at a parent, as for the lock. */
+void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg),
+			   void *arg)
+{
+	struct mdev_parent_obj *parent;
+
+	mutex_lock(&mdev_parents_lock);
+	list_for_each_entry(parent, &mdev_parents, next)
+		fn(parent, arg);
+	mutex_unlock(&mdev_parents_lock);
+}
+
 static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
 {
 	struct mdev_parent_obj *parent;
@@ -210,11 +232,14 @@ static int mdev_parent_publish(struct mdev_parent_obj *parent)
 static void mdev_parent_unregister(struct mdev_parent_obj *parent)
 {
 	struct device *dev = parent->dev;
+	u64 start = mdev_traced_unregister_start();
+	unsigned int devices;
 
 	/* whoever waits in "remove" for a device to be closed gives up */
 	wake_up_all(&parent->wait);
 
 	down_write(&parent->unreg_sem);
+	devices = parent->nr_devices;
 	mdev_devices_remove_all(parent);
 	if (parent->class_link)
 		class_compat_remove_link(mdev_bus_class, dev);
@@ -223,6 +248,7 @@ static void mdev_parent_unregister(struct mdev_parent_obj *parent)
 
 	dev_info(dev, "mdev: unregistered\n");
 	mdev_parent_uevent(dev, "MDEV_STATE=unregistered");
+	mdev_traced_unregister(parent, devices, start);
 	mdev_parent_forget(parent);
 }
 
@@ -236,6 +262,35 @@ static bool mdev_parent_claim(struct mdev_parent_obj *parent)
 	/* pairs with the read in mdev_parent_leaving() */
 	WRITE_ONCE(parent->state, MDEV_PARENT_LEAVING);
 	return true;
+}
+
+static int mdev_add_classic(struct device *dev, const struct mdev_parent_ops *ops,
+			    enum mdev_form form, bool late)
+{
+	struct mdev_parent_obj *parent;
+
+	parent = mdev_parent_reserve(dev, NULL);
+	if (IS_ERR(parent))
+		return PTR_ERR(parent);
+
+	parent->ops = ops;
+	parent->form = form;
+	parent->late = late;
+	return mdev_parent_publish(parent);
+}
+
+static int mdev_device_register(struct device *dev,
+				const struct mdev_parent_ops *ops,
+				enum mdev_form form, bool late)
+{
+	int ret;
+
+	if (!mdev_device_args_valid(dev, ops))
+		return -EINVAL;
+
+	ret = mdev_add_classic(dev, ops, form, late);
+	mdev_traced_register(dev, true, late, ret);
+	return ret;
 }
 
 /**
@@ -274,18 +329,7 @@ int mdev_register_device_form(struct device *dev,
 			      const struct mdev_parent_ops *ops,
 			      enum mdev_form form)
 {
-	struct mdev_parent_obj *parent;
-
-	if (!mdev_device_args_valid(dev, ops))
-		return -EINVAL;
-
-	parent = mdev_parent_reserve(dev, NULL);
-	if (IS_ERR(parent))
-		return PTR_ERR(parent);
-
-	parent->ops = ops;
-	parent->form = form;
-	return mdev_parent_publish(parent);
+	return mdev_device_register(dev, ops, form, false);
 }
 EXPORT_SYMBOL(mdev_register_device_form);
 
@@ -322,6 +366,45 @@ void mdev_unregister_device(struct device *dev)
 }
 EXPORT_SYMBOL(mdev_unregister_device);
 
+static int mdev_add_modern(struct mdev_parent *parent, struct device *dev,
+			   struct mdev_driver *mdev_driver,
+			   struct mdev_type **types, unsigned int nr_types,
+			   bool late)
+{
+	struct mdev_parent_obj *obj;
+
+	obj = mdev_parent_reserve(dev, parent);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	memset(parent, 0, sizeof(*parent));
+	parent->dev = dev;
+	parent->mdev_driver = mdev_driver;
+	parent->types = types;
+	parent->nr_types = nr_types;
+
+	obj->driver = mdev_driver;
+	obj->late = late;
+	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
+					  mdev_driver->max_instances));
+	return mdev_parent_publish(obj);
+}
+
+static int mdev_parent_register(struct mdev_parent *parent, struct device *dev,
+				struct mdev_driver *mdev_driver,
+				struct mdev_type **types, unsigned int nr_types,
+				bool late)
+{
+	int ret;
+
+	if (!mdev_parent_args_valid(parent, dev, mdev_driver, types, nr_types))
+		return -EINVAL;
+
+	ret = mdev_add_modern(parent, dev, mdev_driver, types, nr_types, late);
+	mdev_traced_register(dev, false, late, ret);
+	return ret;
+}
+
 /**
  * mdev_register_parent - offer a device through the modern door
  * @parent: the vendor's handle; overwritten; must stay until
@@ -344,25 +427,8 @@ int mdev_register_parent(struct mdev_parent *parent, struct device *dev,
 			 struct mdev_driver *mdev_driver,
 			 struct mdev_type **types, unsigned int nr_types)
 {
-	struct mdev_parent_obj *obj;
-
-	if (!mdev_parent_args_valid(parent, dev, mdev_driver, types, nr_types))
-		return -EINVAL;
-
-	obj = mdev_parent_reserve(dev, parent);
-	if (IS_ERR(obj))
-		return PTR_ERR(obj);
-
-	memset(parent, 0, sizeof(*parent));
-	parent->dev = dev;
-	parent->mdev_driver = mdev_driver;
-	parent->types = types;
-	parent->nr_types = nr_types;
-
-	obj->driver = mdev_driver;
-	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
-					  mdev_driver->max_instances));
-	return mdev_parent_publish(obj);
+	return mdev_parent_register(parent, dev, mdev_driver, types, nr_types,
+				    false);
 }
 EXPORT_SYMBOL(mdev_register_parent);
 
@@ -398,9 +464,9 @@ EXPORT_SYMBOL(mdev_unregister_parent);
 
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 static const struct mdev_late_core mdev_late_core = {
-	.register_device	= mdev_register_device_form,
+	.register_device	= mdev_device_register,
 	.unregister_device	= mdev_unregister_device,
-	.register_parent	= mdev_register_parent,
+	.register_parent	= mdev_parent_register,
 	.unregister_parent	= mdev_unregister_parent,
 	.register_driver	= mdev_register_driver,
 	.unregister_driver	= mdev_unregister_driver,
@@ -443,6 +509,7 @@ static int __init mdev_init(void)
 	if (ret)
 		goto err_class;
 
+	mdev_debugfs_init();
 	/* last: vendors that are built in have waited for this */
 	mdev_vendors_attach();
 	return 0;
@@ -457,6 +524,7 @@ err_uuid_table:
 static void __exit mdev_exit(void)
 {
 	mdev_vendors_detach();
+	mdev_debugfs_exit();
 	mdev_bus_exit();
 	class_compat_unregister(mdev_bus_class);
 	/* pairs with mdev_object_gone() */

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "mdev_private.h"
+#include "mdev_trace.h"
 
 /* how often a holder is asked again, and how often the log says who it is */
 #define MDEV_ASK_INTERVAL	(10 * HZ)
@@ -46,6 +47,40 @@ static int mdev_uuid_claim(struct mdev_device_obj *obj)
 static void mdev_uuid_release(struct mdev_device_obj *obj)
 {
 	rhashtable_remove_fast(&mdev_uuids, &obj->uuid_node, mdev_uuid_params);
+}
+
+/*
+ * Going through all devices, with as many stops as one likes. While devices come
+ * and go, one may be seen twice, or missed.
+ */
+
+void mdev_devices_walk_begin(struct rhashtable_iter *iter)
+{
+	rhashtable_walk_enter(&mdev_uuids, iter);
+}
+
+void mdev_devices_walk_end(struct rhashtable_iter *iter)
+{
+	rhashtable_walk_exit(iter);
+}
+
+/*
+ * The next device, or the last one again if it is still there. The caller puts
+ * the reference, which may be the last: not while walking.
+ */
+struct mdev_device_obj *mdev_devices_walk(struct rhashtable_iter *iter,
+					  bool again)
+{
+	struct mdev_device_obj *obj;
+
+	rhashtable_walk_start(iter);
+	obj = again ? rhashtable_walk_peek(iter) : rhashtable_walk_next(iter);
+	/* an error means that the table is another now */
+	while (obj && (IS_ERR(obj) ||
+		       !kobject_get_unless_zero(&obj->mdev.dev.kobj)))
+		obj = rhashtable_walk_next(iter);
+	rhashtable_walk_stop(iter);
+	return obj;
 }
 
 /* The core counts instances only for modern vendors that do not. */
@@ -194,8 +229,8 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 	if (obj->state != MDEV_REMOVING) {
 		obj->users++;
 		atomic_inc(&obj->type->parent->open);
-		obj->holder_pid = task_tgid_nr(current);
-		get_task_comm(obj->holder_comm, current);
+		obj->holder.pid = task_tgid_nr(current);
+		get_task_comm(obj->holder.comm, current);
 		WRITE_ONCE(obj->bridge, bridge);
 		ret = 0;
 	}
@@ -238,6 +273,20 @@ bool mdev_is_open(struct mdev_device *mdev)
 }
 EXPORT_SYMBOL_GPL(mdev_is_open);
 
+/* Who has it open; false, and the same as zeroes, if nobody has. */
+bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
+{
+	bool open;
+
+	memset(holder, 0, sizeof(*holder));
+	spin_lock(&obj->lock);
+	open = obj->users;
+	if (open)
+		*holder = obj->holder;
+	spin_unlock(&obj->lock);
+	return open;
+}
+
 static bool mdev_device_closed(struct mdev_device_obj *obj)
 {
 	bool closed;
@@ -249,31 +298,30 @@ static bool mdev_device_closed(struct mdev_device_obj *obj)
 	return closed;
 }
 
+static bool mdev_parent_leaving(struct mdev_parent_obj *parent)
+{
+	/* pairs with mdev_parent_claim() */
+	return READ_ONCE(parent->state) == MDEV_PARENT_LEAVING;
+}
+
 /* Ask whoever has the device open to close it; now and then, say who that is. */
 static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 {
 	const struct mdev_parent_ops *ops = obj->type->parent->ops;
 	struct device *dev = &obj->mdev.dev;
-	char comm[TASK_COMM_LEN];
-	pid_t pid;
+	struct mdev_holder holder;
 
-	spin_lock(&obj->lock);
-	memcpy(comm, obj->holder_comm, sizeof(comm));
-	pid = obj->holder_pid;
-	spin_unlock(&obj->lock);
+	if (!mdev_device_holder(obj, &holder))
+		return;
 
+	trace_mdev_wait(dev, holder.pid, holder.comm,
+			mdev_parent_leaving(obj->type->parent), count);
 	if (count % MDEV_ASKS_PER_MESSAGE == 0)
 		dev_warn(dev, "to be removed, but held open by %s[%d]: %s\n",
-			 comm, pid,
+			 holder.comm, holder.pid,
 			 ops->request ? "asked to close it" : "waiting");
 	if (ops->request)
 		ops->request(&obj->mdev, count);
-}
-
-static bool mdev_parent_leaving(struct mdev_parent_obj *parent)
-{
-	/* pairs with mdev_parent_claim() */
-	return READ_ONCE(parent->state) == MDEV_PARENT_LEAVING;
 }
 
 /*
@@ -394,6 +442,26 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 	return ret;
 }
 
+static void mdev_device_list(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+
+	spin_lock(&parent->devices_lock);
+	list_add_tail(&obj->mdev.next, &parent->devices);
+	parent->nr_devices++;
+	spin_unlock(&parent->devices_lock);
+}
+
+static void mdev_device_unlist(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+
+	spin_lock(&parent->devices_lock);
+	list_del(&obj->mdev.next);
+	parent->nr_devices--;
+	spin_unlock(&parent->devices_lock);
+}
+
 /* The last of a retired device: its name, UUID and quota are free after this. */
 static void mdev_device_destroy(struct mdev_device_obj *obj)
 {
@@ -401,10 +469,7 @@ static void mdev_device_destroy(struct mdev_device_obj *obj)
 
 	lockdep_assert_held(&parent->unreg_sem);
 
-	spin_lock(&parent->devices_lock);
-	list_del(&obj->mdev.next);
-	spin_unlock(&parent->devices_lock);
-
+	mdev_device_unlist(obj);
 	mdev_sysfs_remove_device(obj);
 	device_del(&obj->mdev.dev);
 	mdev_uuid_release(obj);
@@ -412,8 +477,9 @@ static void mdev_device_destroy(struct mdev_device_obj *obj)
 	put_device(&obj->mdev.dev);
 }
 
+/* @step: where to note what is tried: on failure, that is what has failed. */
 static int mdev_device_create_locked(struct mdev_type_obj *type,
-				     const guid_t *uuid)
+				     const guid_t *uuid, const char **step)
 {
 	struct mdev_parent_obj *parent = type->parent;
 	struct mdev_device_obj *obj;
@@ -422,21 +488,26 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 
 	lockdep_assert_held(&parent->unreg_sem);
 
+	*step = "alloc";
 	obj = mdev_device_alloc(type, uuid);
 	if (!obj)
 		return -ENOMEM;
 	dev = &obj->mdev.dev;
 
+	*step = "uuid";
 	ret = mdev_uuid_claim(obj);
 	if (ret)
 		goto err_put;
+	*step = "quota";
 	ret = mdev_quota_claim(parent);
 	if (ret)
 		goto err_uuid;
+	*step = "vendor";
 	ret = mdev_vendor_create(obj);
 	if (ret)
 		goto err_quota;
 
+	*step = "sysfs";
 	/* udev is told of the device when there is all it may look at */
 	dev_set_uevent_suppress(dev, true);
 	ret = device_add(dev);
@@ -449,22 +520,19 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 	if (ret)
 		goto err_sysfs;
 
-	spin_lock(&parent->devices_lock);
-	list_add_tail(&obj->mdev.next, &parent->devices);
-	spin_unlock(&parent->devices_lock);
-
+	mdev_device_list(obj);
 	dev_set_uevent_suppress(dev, false);
 	kobject_uevent(&dev->kobj, KOBJ_ADD);
 
+	*step = "bind";
 	ret = mdev_bus_attach(obj);
 	if (ret)
 		goto err_attach;
+	*step = "";
 	return 0;
 
 err_attach:
-	spin_lock(&parent->devices_lock);
-	list_del(&obj->mdev.next);
-	spin_unlock(&parent->devices_lock);
+	mdev_device_unlist(obj);
 	mdev_sysfs_remove_vendor_files(obj);
 err_sysfs:
 	mdev_sysfs_remove_device(obj);
@@ -494,18 +562,32 @@ err_put:
  */
 int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
 {
+	u64 start = trace_mdev_create_enabled() ? ktime_get_ns() : 0;
 	struct mdev_parent_obj *parent = type->parent;
-	int ret;
+	const char *step = "parent";
+	int ret = -ENODEV;
 
 	if (parent->ops)
 		mdev_load_bridge();
 
 	/* a writer waits for the sysfs file that we come from, so only try */
-	if (!down_read_trylock(&parent->unreg_sem))
-		return -ENODEV;
-	ret = mdev_device_create_locked(type, uuid);
-	up_read(&parent->unreg_sem);
+	if (down_read_trylock(&parent->unreg_sem)) {
+		ret = mdev_device_create_locked(type, uuid, &step);
+		up_read(&parent->unreg_sem);
+	}
+	/* the same file keeps the parent's name in place */
+	trace_mdev_create(type, uuid, step, ret, mdev_since(start));
 	return ret;
+}
+
+static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
+{
+	struct mdev_holder holder;
+
+	if (!trace_mdev_remove_refused_enabled())
+		return;
+	mdev_device_holder(obj, &holder);
+	trace_mdev_remove_refused(&obj->mdev.dev, holder.pid, holder.comm, ret);
 }
 
 /**
@@ -522,11 +604,18 @@ int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
  */
 int mdev_device_remove(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
-	int ret;
+	u64 start = trace_mdev_remove_enabled() ? ktime_get_ns() : 0;
+	struct mdev_type_obj *type = obj->type;
+	struct mdev_parent_obj *parent = type->parent;
+	guid_t uuid = obj->mdev.uuid;
+	int ret = -ENODEV;
 
-	if (!down_read_trylock(&parent->unreg_sem))
-		return -ENODEV;
+	if (!down_read_trylock(&parent->unreg_sem)) {
+		mdev_trace_refused(obj, ret);
+		/* the file that we come from keeps the parent's name in place */
+		trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
+		return ret;
+	}
 	/* up_read() may still look at the parent when a writer has freed it */
 	kref_get(&parent->ref);
 
@@ -536,7 +625,10 @@ int mdev_device_remove(struct mdev_device_obj *obj)
 	if (!ret) {
 		mdev_sysfs_remove_own_file(obj);
 		mdev_device_destroy(obj);
+	} else {
+		mdev_trace_refused(obj, ret);
 	}
+	trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
 
 	up_read(&parent->unreg_sem);
 	mdev_parent_put(parent);
@@ -556,6 +648,18 @@ static bool mdev_devices_ask(struct mdev_parent_obj *parent, unsigned int count)
 		asked = true;
 	}
 	return asked;
+}
+
+/* Remove a device that cannot be opened any more, whatever its vendor says. */
+static void mdev_device_expel(struct mdev_device_obj *obj)
+{
+	u64 start = trace_mdev_remove_enabled() ? ktime_get_ns() : 0;
+	struct mdev_type_obj *type = obj->type;
+	guid_t uuid = obj->mdev.uuid;
+
+	mdev_device_retire(obj, true);
+	mdev_device_destroy(obj);
+	trace_mdev_remove(type, &uuid, true, 0, mdev_since(start));
 }
 
 /**
@@ -582,8 +686,6 @@ void mdev_devices_remove_all(struct mdev_parent_obj *parent)
 		wait_event_timeout(parent->wait, !atomic_read(&parent->open),
 				   MDEV_ASK_INTERVAL);
 
-	list_for_each_entry_safe(obj, tmp, &parent->devices, mdev.next) {
-		mdev_device_retire(obj, true);
-		mdev_device_destroy(obj);
-	}
+	list_for_each_entry_safe(obj, tmp, &parent->devices, mdev.next)
+		mdev_device_expel(obj);
 }

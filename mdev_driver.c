@@ -58,6 +58,7 @@ static int mdev_probe(struct device *dev)
 	if (drv->probe)
 		ret = mdev_vendor_errno(dev, "probe",
 					drv->probe(to_mdev_device(dev)));
+	mdev_traced_bind(dev, drv->driver.name, ret);
 	/* dropped in mdev_remove() */
 	if (!ret && mdev_driver_pins(drv))
 		__module_get(THIS_MODULE);

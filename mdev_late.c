@@ -57,17 +57,18 @@ static void mdev_late_wait(struct mdev_late *late)
 	mutex_lock(&late->lock);
 }
 
-/* Tell mdev of a BUSY entry. */
-static int mdev_late_bind(struct mdev_late *late, struct mdev_late_entry *entry)
+/* Tell mdev of a BUSY entry; @waited: it has been PENDING. */
+static int mdev_late_bind(struct mdev_late *late, struct mdev_late_entry *entry,
+			  bool waited)
 {
 	switch (entry->kind) {
 	case MDEV_LATE_DEVICE:
 		return late->core->register_device(entry->dev, entry->ops,
-						   entry->form);
+						   entry->form, waited);
 	case MDEV_LATE_PARENT:
 		return late->core->register_parent(entry->parent, entry->dev,
 						   entry->driver, entry->types,
-						   entry->nr_types);
+						   entry->nr_types, waited);
 	case MDEV_LATE_DRIVER:
 		return late->core->register_driver(entry->driver);
 	}
@@ -186,7 +187,7 @@ int mdev_late_register(struct mdev_late *late,
 	list_add_tail(&entry->next, &late->bound);
 	mutex_unlock(&late->lock);
 
-	ret = mdev_late_bind(late, entry);
+	ret = mdev_late_bind(late, entry, false);
 
 	mutex_lock(&late->lock);
 	if (!ret) {
@@ -261,7 +262,7 @@ void mdev_late_attach(struct mdev_late *late, const struct mdev_late_core *core)
 		list_move_tail(&entry->next, &late->bound);
 		mutex_unlock(&late->lock);
 
-		entry->error = mdev_late_bind(late, entry);
+		entry->error = mdev_late_bind(late, entry, true);
 		if (entry->error)
 			mdev_late_complain(entry);
 
@@ -416,6 +417,7 @@ static int pending_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(pending);
 
+/* Before mdev's own initcall, which looks for the folder. */
 static int __init mdev_late_debugfs_init(void)
 {
 	struct dentry *dir = debugfs_create_dir("mdev", NULL);
@@ -424,4 +426,4 @@ static int __init mdev_late_debugfs_init(void)
 			    &pending_fops);
 	return 0;
 }
-subsys_initcall(mdev_late_debugfs_init);
+postcore_initcall(mdev_late_debugfs_init);

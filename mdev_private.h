@@ -57,6 +57,10 @@
  * open for a file of VFIO's, under which migration_get_state is called. dma_unmap is
  * called from a work with no lock at all, as VFIO's own may not be waited for there.
  *
+ * Whoever looks at debugfs must not hang with what hangs. It takes
+ * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
+ * once.
+ *
  * Late binding. What built-in vendors register goes through a queue that is part
  * of vmlinux, see struct mdev_late, because mdev may not be there yet. The
  * queue's lock is not held while the core is called.
@@ -107,9 +111,11 @@ enum mdev_parent_state {
  * @class_link: there is a link in /sys/class/mdev_bus
  * @types_kobj: the directory mdev_supported_types
  * @types: all types, fixed while unreg_sem can be had for read
- * @devices_lock: protects @devices
+ * @devices_lock: protects @devices and @nr_devices
  * @devices: all devices of this parent, by mdev_device.next
+ * @nr_devices: how many are in @devices
  * @open: how many devices are open
+ * @late: it was registered before mdev was there
  * @wait: for devices to be closed, and for the end of READY
  */
 struct mdev_parent_obj {
@@ -126,9 +132,11 @@ struct mdev_parent_obj {
 	bool class_link;
 	struct kobject *types_kobj;
 	struct list_head types;
-	spinlock_t devices_lock;	/* protects devices */
+	spinlock_t devices_lock;	/* protects devices, nr_devices */
 	struct list_head devices;
+	unsigned int nr_devices;
 	atomic_t open;
+	bool late;
 	wait_queue_head_t wait;
 };
 
@@ -166,6 +174,16 @@ enum mdev_device_state {
 };
 
 /**
+ * struct mdev_holder - who has opened a device
+ * @pid: thread group
+ * @comm: its name at that time
+ */
+struct mdev_holder {
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+};
+
+/**
  * struct mdev_device_obj - a mediated device
  * @mdev: what the vendor sees; its kobject is the reference count
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
@@ -179,8 +197,7 @@ enum mdev_device_state {
  * @state: see enum mdev_device_state
  * @missed: a driver came by while it was REMOVING
  * @users: 1 while the VFIO device is open, classic door only
- * @holder_pid: thread group that opened it
- * @holder_comm: its name at that time
+ * @holder: who has it open, or had
  */
 struct mdev_device_obj {
 	struct mdev_device mdev;
@@ -194,8 +211,7 @@ struct mdev_device_obj {
 	enum mdev_device_state state;
 	bool missed;
 	unsigned int users;
-	pid_t holder_pid;
-	char holder_comm[TASK_COMM_LEN];
+	struct mdev_holder holder;
 };
 
 /* vendors and the driver core hold the first member, mdev_from_dev() casts */
@@ -313,15 +329,19 @@ struct mdev_late_entry {
 	unsigned int nr_types;
 };
 
-/* mdev's entry points, given to the queue while mdev is there */
+/*
+ * mdev's entry points, given to the queue while mdev is there. @late is for what
+ * has waited for it.
+ */
 struct mdev_late_core {
 	int (*register_device)(struct device *dev,
 			       const struct mdev_parent_ops *ops,
-			       enum mdev_form form);
+			       enum mdev_form form, bool late);
 	void (*unregister_device)(struct device *dev);
 	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
 			       struct mdev_driver *mdev_driver,
-			       struct mdev_type **types, unsigned int nr_types);
+			       struct mdev_type **types, unsigned int nr_types,
+			       bool late);
 	void (*unregister_parent)(struct mdev_parent *parent);
 	int (*register_driver)(struct mdev_driver *drv);
 	void (*unregister_driver)(struct mdev_driver *drv);
@@ -349,6 +369,10 @@ struct mdev_late {
 
 /* mdev_core.c: parents, and what keeps the module's text in place */
 void mdev_parent_put(struct mdev_parent_obj *parent);
+void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
+			   size_t size);
+void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg),
+			   void *arg);
 void mdev_object_born(void);
 void mdev_object_gone(void);
 
@@ -361,6 +385,11 @@ void mdev_devices_remove_all(struct mdev_parent_obj *parent);
 bool mdev_device_may_match(struct mdev_device_obj *obj);
 bool mdev_device_may_bind(struct mdev_device_obj *obj);
 void mdev_device_set_live(struct mdev_device_obj *obj);
+bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
+void mdev_devices_walk_begin(struct rhashtable_iter *iter);
+struct mdev_device_obj *mdev_devices_walk(struct rhashtable_iter *iter,
+					  bool again);
+void mdev_devices_walk_end(struct rhashtable_iter *iter);
 
 /* mdev_sysfs.c: everything an administrator sees */
 int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
@@ -378,6 +407,22 @@ void mdev_bus_exit(void);
 void mdev_bus_adopt(struct device *dev);
 int mdev_bus_attach(struct mdev_device_obj *obj);
 void mdev_load_bridge(void);
+
+/* mdev_trace.c: tracepoints, for who cannot include mdev_trace.h */
+void mdev_traced_register(struct device *dev, bool classic, bool late, int ret);
+u64 mdev_traced_unregister_start(void);
+void mdev_traced_unregister(struct mdev_parent_obj *parent,
+			    unsigned int devices, u64 start);
+void mdev_traced_bind(struct device *dev, const char *driver, int ret);
+
+/* mdev_debugfs.c: "parents" and "devices" */
+#if IS_ENABLED(CONFIG_DEBUG_FS)
+void mdev_debugfs_init(void);
+void mdev_debugfs_exit(void);
+#else
+static inline void mdev_debugfs_init(void) { }
+static inline void mdev_debugfs_exit(void) { }
+#endif
 
 /* mdev_late.c: part of vmlinux; not there when mdev is built outside of a tree */
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)

@@ -7,6 +7,7 @@
 #include <linux/sysfs.h>
 
 #include "mdev_private.h"
+#include "mdev_trace.h"
 
 /*
  * All files of a type are struct mdev_type_attribute: the classic vendor's and
@@ -16,6 +17,7 @@
 static ssize_t create_store(struct kobject *kobj, struct device *dev,
 			    const char *buf, size_t count)
 {
+	struct mdev_type_obj *type = to_type_obj(kobj);
 	size_t len = count;
 	guid_t uuid;
 	int ret;
@@ -23,10 +25,12 @@ static ssize_t create_store(struct kobject *kobj, struct device *dev,
 	/* a UUID, and at most the newline that echo adds */
 	if (len == UUID_STRING_LEN + 1 && buf[UUID_STRING_LEN] == '\n')
 		len--;
-	if (len != UUID_STRING_LEN || guid_parse(buf, &uuid))
+	if (len != UUID_STRING_LEN || guid_parse(buf, &uuid)) {
+		trace_mdev_create(type, &guid_null, "parse", -EINVAL, 0);
 		return -EINVAL;
+	}
 
-	ret = mdev_device_create(to_type_obj(kobj), &uuid);
+	ret = mdev_device_create(type, &uuid);
 	return ret ?: count;
 }
 

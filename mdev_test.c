@@ -1428,7 +1428,7 @@ static const char *late_name(struct device *dev)
 
 static int late_register_device(struct device *dev,
 				const struct mdev_parent_ops *ops,
-				enum mdev_form form)
+				enum mdev_form form, bool waited)
 {
 	return late_note(form == MDEV_FORM_MTYPE ? "*" : "+", late_name(dev));
 }
@@ -1440,7 +1440,8 @@ static void late_unregister_device(struct device *dev)
 
 static int late_register_parent(struct mdev_parent *parent, struct device *dev,
 				struct mdev_driver *mdev_driver,
-				struct mdev_type **types, unsigned int nr_types)
+				struct mdev_type **types, unsigned int nr_types,
+				bool waited)
 {
 	return late_note("+", late_name(dev));
 }

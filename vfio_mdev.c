@@ -19,6 +19,7 @@
 #include <linux/workqueue.h>
 
 #include "mdev_private.h"
+#include "mdev_trace.h"
 
 /*
  * How long, and how often, to wait for a vendor that is to unpin before VFIO is
@@ -547,9 +548,8 @@ static void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
 	mutex_unlock(&vm->opened_lock);
 }
 
-static int vfio_mdev_open_device(struct vfio_device *vdev)
+static int vfio_mdev_try_open(struct vfio_mdev *vm)
 {
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
 	/* first: from here on the ops stay where they are */
@@ -564,7 +564,7 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 
 	vfio_mdev_memory_begin(vm);
 	if (vm->ops->open) {
-		ret = mdev_vendor_errno(vdev->dev, "open",
+		ret = mdev_vendor_errno(vm->vdev.dev, "open",
 					vm->ops->open(vm->mdev));
 		if (ret)
 			goto err_memory;
@@ -581,9 +581,21 @@ err_close:
 	return ret;
 }
 
+static int vfio_mdev_open_device(struct vfio_device *vdev)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
+
+	ret = vfio_mdev_try_open(vm);
+	trace_mdev_open(&vm->mdev->dev, task_tgid_nr(current), current->comm,
+			ret);
+	return ret;
+}
+
 static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	const struct mdev_holder *holder = &to_device_obj(vm->mdev)->holder;
 
 	vfio_mdev_set_opened(vm, false);
 	vfio_mdev_memory_end(vm);
@@ -591,8 +603,74 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 		vm->ops->release(vm->mdev);
 	vfio_mdev_memory_forget(vm);
 	module_put(vm->ops->owner);
+	trace_mdev_close(&vm->mdev->dev, holder->pid, holder->comm, 0);
 	/* last: the ops may be gone after this */
 	mdev_close(vm->mdev);
+}
+
+/*
+ * Accesses, traced. Out of line, so that an access that nobody traces passes by one
+ * instruction, which does nothing, and ends in a jump to the vendor.
+ */
+
+static noinline ssize_t vfio_mdev_read_traced(struct vfio_mdev *vm,
+					      char __user *buf, size_t count,
+					      loff_t *ppos)
+{
+	u64 start = ktime_get_ns();
+	loff_t pos = *ppos;
+	ssize_t ret;
+
+	ret = vm->ops->read(vm->mdev, buf, count, ppos);
+	trace_mdev_read(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	return ret;
+}
+
+static noinline ssize_t vfio_mdev_write_traced(struct vfio_mdev *vm,
+					       const char __user *buf,
+					       size_t count, loff_t *ppos)
+{
+	u64 start = ktime_get_ns();
+	loff_t pos = *ppos;
+	ssize_t ret;
+
+	ret = vm->ops->write(vm->mdev, buf, count, ppos);
+	trace_mdev_write(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	return ret;
+}
+
+static noinline long vfio_mdev_ioctl_traced(struct vfio_mdev *vm,
+					    unsigned int cmd, unsigned long arg)
+{
+	u64 start = ktime_get_ns();
+	long ret;
+
+	ret = vm->ops->ioctl(vm->mdev, cmd, arg);
+	trace_mdev_ioctl(&vm->mdev->dev, cmd, ret, mdev_since(start));
+	return ret;
+}
+
+static noinline int vfio_mdev_mmap_traced(struct vfio_mdev *vm,
+					  struct vm_area_struct *vma)
+{
+	loff_t pos = (loff_t)vma->vm_pgoff << PAGE_SHIFT;
+	size_t count = vma->vm_end - vma->vm_start;
+	u64 start = ktime_get_ns();
+	int ret;
+
+	ret = vm->ops->mmap(vm->mdev, vma);
+	trace_mdev_mmap(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	return ret;
+}
+
+/* a call would be as dear as all the rest */
+static __always_inline long vfio_mdev_call_ioctl(struct vfio_mdev *vm,
+						 unsigned int cmd,
+						 unsigned long arg)
+{
+	if (trace_mdev_ioctl_enabled())
+		return vfio_mdev_ioctl_traced(vm, cmd, arg);
+	return vm->ops->ioctl(vm->mdev, cmd, arg);
 }
 
 static ssize_t vfio_mdev_read(struct vfio_device *vdev, char __user *buf,
@@ -602,6 +680,8 @@ static ssize_t vfio_mdev_read(struct vfio_device *vdev, char __user *buf,
 
 	if (unlikely(!vm->ops->read))
 		return -EINVAL;
+	if (trace_mdev_read_enabled())
+		return vfio_mdev_read_traced(vm, buf, count, ppos);
 	return vm->ops->read(vm->mdev, buf, count, ppos);
 }
 
@@ -612,6 +692,8 @@ static ssize_t vfio_mdev_write(struct vfio_device *vdev, const char __user *buf,
 
 	if (unlikely(!vm->ops->write))
 		return -EINVAL;
+	if (trace_mdev_write_enabled())
+		return vfio_mdev_write_traced(vm, buf, count, ppos);
 	return vm->ops->write(vm->mdev, buf, count, ppos);
 }
 
@@ -622,17 +704,21 @@ static long vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 
 	if (unlikely(!vm->ops->ioctl))
 		return -EINVAL;
-	return vm->ops->ioctl(vm->mdev, cmd, arg);
+	return vfio_mdev_call_ioctl(vm, cmd, arg);
 }
 
 static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	int ret;
 
 	if (unlikely(!vm->ops->mmap))
 		return -EINVAL;
-	return mdev_vendor_errno(vdev->dev, "mmap",
-				 vm->ops->mmap(vm->mdev, vma));
+	if (trace_mdev_mmap_enabled())
+		ret = vfio_mdev_mmap_traced(vm, vma);
+	else
+		ret = vm->ops->mmap(vm->mdev, vma);
+	return mdev_vendor_errno(vdev->dev, "mmap", ret);
 }
 
 /* VFIO asks when the bridge is unbound from an open device. */
@@ -700,7 +786,7 @@ static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
 	ret = -EFAULT;
 	if (copy_to_user((void __user *)addr, answer, minsz))
 		goto out_unmap;
-	ret = vm->ops->ioctl(vm->mdev, VFIO_DEVICE_GET_REGION_INFO, addr);
+	ret = vfio_mdev_call_ioctl(vm, VFIO_DEVICE_GET_REGION_INFO, addr);
 	if (ret)
 		goto out_unmap;
 	if (copy_from_user(answer, (void __user *)addr, size))
@@ -763,6 +849,7 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 					  struct vfio_info_cap *caps)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	u64 start = trace_mdev_ioctl_enabled() ? ktime_get_ns() : 0;
 	int ret;
 
 	if (!vfio_mdev_has_region_op(vdev))
@@ -774,6 +861,8 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 	info->size = 0;
 	info->offset = 0;
 	ret = vm->ops->get_region_info_caps(vm->mdev, info, caps);
+	trace_mdev_ioctl(&vm->mdev->dev, VFIO_DEVICE_GET_REGION_INFO, ret,
+			 mdev_since(start));
 	info->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
 	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
 }
@@ -782,10 +871,15 @@ static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 				    void __user *arg, size_t argsz)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	u64 start = trace_mdev_ioctl_enabled() ? ktime_get_ns() : 0;
+	int ret;
 
 	if (!vm->ops->device_feature)
 		return -ENOTTY;
-	return vm->ops->device_feature(vm->mdev, flags, arg, argsz);
+	ret = vm->ops->device_feature(vm->mdev, flags, arg, argsz);
+	trace_mdev_ioctl(&vm->mdev->dev, VFIO_DEVICE_FEATURE, ret,
+			 mdev_since(start));
+	return ret;
 }
 
 static struct file *

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an administrator looks at when something hangs: the files "parents" and
+ * "devices" in debugfs.
+ *
+ * So they must not hang themselves: they take no lock that is held while a vendor
+ * is called, or while somebody waits for a holder.
+ */
+#include <linux/debugfs.h>
+#include <linux/mdev.h>
+#include <linux/module.h>
+#include <linux/rhashtable.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "mdev_private.h"
+
+#define MDEV_DEBUGFS_DIR	"mdev"
+
+static struct dentry *mdev_debugfs_own;		/* the folder, if it is ours */
+static struct dentry *mdev_debugfs_parents;
+static struct dentry *mdev_debugfs_devices;
+
+static const char *mdev_owner_name(const struct mdev_parent_obj *parent)
+{
+	const struct module *owner = NULL;
+
+	if (parent->ops)
+		owner = parent->ops->owner;
+	else if (parent->driver)
+		owner = parent->driver->driver.owner;
+	return owner ? owner->name : "-";
+}
+
+/* Called under the lock that keeps the vendor from leaving. */
+static void mdev_parent_show(struct mdev_parent_obj *parent, void *arg)
+{
+	static const char * const states[] = {
+		[MDEV_PARENT_SETUP]	= "setup",
+		[MDEV_PARENT_READY]	= "ready",
+		[MDEV_PARENT_LEAVING]	= "leaving",
+	};
+	const struct mdev_driver *drv = READ_ONCE(parent->driver);
+	struct seq_file *m = arg;
+
+	seq_printf(m, "%s %s%s %s %s %u %u %d ", dev_name(parent->dev),
+		   parent->parent ? "modern" : "classic",
+		   parent->late ? "-late" : "", mdev_owner_name(parent),
+		   states[parent->state], kref_read(&parent->ref),
+		   READ_ONCE(parent->nr_devices), atomic_read(&parent->open));
+	/* vendors that count themselves are asked by "available_instances" */
+	if (drv && !drv->get_available)
+		seq_printf(m, "%d\n", atomic_read(&parent->available));
+	else
+		seq_puts(m, "-\n");
+}
+
+static int parents_show(struct seq_file *m, void *unused)
+{
+	seq_puts(m, "# parent door owner state refs devices open available\n");
+	mdev_parents_for_each(mdev_parent_show, m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(parents);
+
+/* The driver's memory is the vendor's: it is there while nobody unbinds it. */
+static void mdev_driver_copy_name(struct device *dev, char *name, size_t size)
+{
+	const struct device_driver *drv;
+
+	/* whoever has it may be waiting for the device to be closed */
+	if (!device_trylock(dev)) {
+		strscpy(name, "?", size);
+		return;
+	}
+	drv = dev->driver;
+	strscpy(name, drv ? drv->name : "-", size);
+	device_unlock(dev);
+}
+
+static int devices_show(struct seq_file *m, void *v)
+{
+	static const char * const states[] = {
+		[MDEV_RESERVED]	= "reserved",
+		[MDEV_LIVE]	= "live",
+		[MDEV_REMOVING]	= "removing",
+	};
+	struct mdev_device_obj *obj = v;
+	struct mdev_holder holder;
+	char parent[64], driver[64];
+
+	if (v == SEQ_START_TOKEN) {
+		seq_puts(m, "# uuid parent type state driver pid comm\n");
+		return 0;
+	}
+
+	mdev_parent_copy_name(obj->type->parent, parent, sizeof(parent));
+	mdev_driver_copy_name(&obj->mdev.dev, driver, sizeof(driver));
+	seq_printf(m, "%pUl %s %s %s %s ", &obj->mdev.uuid, parent,
+		   kobject_name(&obj->type->kobj),
+		   states[READ_ONCE(obj->state)], driver);
+	if (mdev_device_holder(obj, &holder)) {
+		seq_printf(m, "%d ", holder.pid);
+		/* users choose it, and could make up lines */
+		seq_escape(m, holder.comm, "\n\\");
+		seq_putc(m, '\n');
+	} else {
+		seq_puts(m, "- -\n");
+	}
+	return 0;
+}
+
+/*
+ * Reads go through the UUID table from where the last one has stopped. A device
+ * is referenced while it is shown; see mdev_devices_next().
+ */
+
+static void *devices_start(struct seq_file *m, loff_t *pos)
+{
+	struct rhashtable_iter *iter = m->private;
+
+	/* seq_file comes back to the one it has had no room for */
+	if (!*pos) {
+		mdev_devices_walk_end(iter);
+		mdev_devices_walk_begin(iter);
+		return SEQ_START_TOKEN;
+	}
+	return mdev_devices_walk(iter, true);
+}
+
+static void devices_put(void *v)
+{
+	struct mdev_device_obj *obj = v;
+
+	if (v && v != SEQ_START_TOKEN)
+		put_device(&obj->mdev.dev);
+}
+
+static void *devices_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	devices_put(v);
+	++*pos;
+	return mdev_devices_walk(m->private, false);
+}
+
+static void devices_stop(struct seq_file *m, void *v)
+{
+	devices_put(v);
+}
+
+static const struct seq_operations devices_sops = {
+	.start	= devices_start,
+	.next	= devices_next,
+	.stop	= devices_stop,
+	.show	= devices_show,
+};
+
+static int devices_open(struct inode *inode, struct file *file)
+{
+	struct rhashtable_iter *iter;
+
+	iter = __seq_open_private(file, &devices_sops, sizeof(*iter));
+	if (!iter)
+		return -ENOMEM;
+	mdev_devices_walk_begin(iter);
+	return 0;
+}
+
+static int devices_release(struct inode *inode, struct file *file)
+{
+	struct seq_file *m = file->private_data;
+
+	mdev_devices_walk_end(m->private);
+	return seq_release_private(inode, file);
+}
+
+static const struct file_operations devices_fops = {
+	.owner		= THIS_MODULE,
+	.open		= devices_open,
+	.read		= seq_read,
+	.llseek		= seq_lseek,
+	.release	= devices_release,
+};
+
+/* Nothing depends on it: whatever fails, there are files less. */
+void mdev_debugfs_init(void)
+{
+	struct dentry *dir, *found;
+
+	/* late binding is part of vmlinux and has been there before */
+	found = debugfs_lookup(MDEV_DEBUGFS_DIR, NULL);
+	if (!found)
+		mdev_debugfs_own = debugfs_create_dir(MDEV_DEBUGFS_DIR, NULL);
+	dir = found ?: mdev_debugfs_own;
+
+	mdev_debugfs_parents = debugfs_create_file("parents", 0400, dir, NULL,
+						   &parents_fops);
+	mdev_debugfs_devices = debugfs_create_file("devices", 0400, dir, NULL,
+						   &devices_fops);
+	dput(found);
+}
+
+/* Waits for readers. */
+void mdev_debugfs_exit(void)
+{
+	debugfs_remove(mdev_debugfs_devices);
+	debugfs_remove(mdev_debugfs_parents);
+	debugfs_remove(mdev_debugfs_own);
+	mdev_debugfs_own = NULL;
+}
