@@ -23,6 +23,7 @@
 #include "mdev_util.h"
 
 #define PENDING		"/sys/kernel/debug/mdev/pending"
+#define PARENTS		"/sys/kernel/debug/mdev/parents"
 #define EARLY		"/sys/module/%s_early/parameters/%s"
 #define REGISTERED	"/sys/class/mnull/mnull0/registered"
 
@@ -73,6 +74,25 @@ static int pending_count(void)
 	for (count = 1; (at = strchr(at, '\n')); at++)
 		count++;
 	return count;
+}
+
+/* The door that this parent has come through, as mdev says. */
+static void parent_door(const char *parent, char *door, size_t size)
+{
+	char buf[4096], *line, *rest = buf;
+
+	*door = 0;
+	if (file_read(buf, sizeof(buf), PARENTS) < 0)
+		return;
+	while ((line = strsep(&rest, "\n")))
+		if (!strcmp(strsep(&line, " "), parent))
+			snprintf(door, size, "%s", strsep(&line, " "));
+}
+
+/* mdev, if it is built in, starts at subsys_initcall, before samples do */
+static bool has_waited(const char *vendor)
+{
+	return !mdev_builtin || early_level(vendor) < 4;
 }
 
 static int mdev_load(void)
@@ -210,7 +230,7 @@ FIXTURE_TEARDOWN(vendor)
 
 TEST_F(vendor, works)
 {
-	char text[64], args[64];
+	char text[64], args[64], door[16];
 
 	snprintf(text, sizeof(text), "%s %s pending",
 		 self->modern ? "parent" : "device", variant->parent);
@@ -226,6 +246,10 @@ TEST_F(vendor, works)
 	}
 
 	EXPECT_EQ(-1, pending_line(text));
+	parent_door(variant->parent, door, sizeof(door));
+	snprintf(text, sizeof(text), "%s%s", self->modern ? "modern" : "classic",
+		 variant->builtin && has_waited(variant->name) ? "-late" : "");
+	EXPECT_STREQ(text, door);
 	check_works(_metadata, variant->type, self->modern);
 }
 
