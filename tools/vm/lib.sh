@@ -97,6 +97,21 @@ use_suite() {
 	fi
 }
 
+# uapi DIR: the headers for user space of what VFIO is now. The distribution's libc
+# has those of its own kernel, which may be too old; the kernel's lack what "make
+# headers" takes out.
+uapi() {
+	local headers header
+
+	headers=$("${BASH_SOURCE%/*}/kernel" 6.12 headers) || return
+	headers=$(sed -n 's/^include \(.*\)\/Makefile$/\1/p' "$headers/Makefile")/include/uapi
+	mkdir -p "$1/linux" || return
+	for header in vfio iommufd; do
+		sed 's/ __user / /' "$headers/linux/$header.h" >"$1/linux/$header.h" ||
+			return
+	done
+}
+
 # version PACKAGE: that of the archive's current one
 version() {
 	apt-cache "${apt_opts[@]}" show --no-all-versions "$1" 2>/dev/null |
