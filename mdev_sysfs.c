@@ -409,12 +409,10 @@ int mdev_sysfs_add_device(struct mdev_device_obj *obj)
 	return ret;
 }
 
+/* What is in the device's own folder goes with it. */
 void mdev_sysfs_remove_device(struct mdev_device_obj *obj)
 {
-	struct device *dev = &obj->mdev.dev;
-
-	sysfs_remove_link(&dev->kobj, "mdev_type");
-	sysfs_remove_link(obj->type->devices_kobj, dev_name(dev));
+	sysfs_remove_link(obj->type->devices_kobj, dev_name(&obj->mdev.dev));
 }
 
 static const struct attribute_group **
