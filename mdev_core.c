@@ -495,30 +495,20 @@ static int __init mdev_init(void)
 {
 	int ret;
 
-	ret = mdev_uuid_table_init();
-	if (ret)
-		return ret;
-
 	mdev_bus_class = class_compat_register("mdev_bus");
-	if (!mdev_bus_class) {
-		ret = -ENOMEM;
-		goto err_uuid_table;
-	}
+	if (!mdev_bus_class)
+		return -ENOMEM;
 
 	ret = mdev_bus_init();
-	if (ret)
-		goto err_class;
+	if (ret) {
+		class_compat_unregister(mdev_bus_class);
+		return ret;
+	}
 
 	mdev_debugfs_init();
 	/* last: vendors that are built in have waited for this */
 	mdev_vendors_attach();
 	return 0;
-
-err_class:
-	class_compat_unregister(mdev_bus_class);
-err_uuid_table:
-	mdev_uuid_table_destroy();
-	return ret;
 }
 
 static void __exit mdev_exit(void)
@@ -531,7 +521,6 @@ static void __exit mdev_exit(void)
 	wait_var_event(&mdev_objects, !atomic_read(&mdev_objects));
 	/* who ended the wait may still be on its way out of this module */
 	synchronize_rcu_tasks();
-	mdev_uuid_table_destroy();
 }
 
 subsys_initcall(mdev_init);

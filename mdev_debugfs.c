@@ -9,7 +9,6 @@
 #include <linux/debugfs.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
-#include <linux/rhashtable.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -110,22 +109,40 @@ static int devices_show(struct seq_file *m, void *v)
 	return 0;
 }
 
-/*
- * Reads go through the UUID table from where the last one has stopped. A device
- * is referenced while it is shown; see mdev_devices_next().
+/**
+ * struct mdev_devices_at - how far a reader of "devices" has come
+ * @uuid: of the device that is shown now, or the next time
+ * @end: there was no other
  */
+struct mdev_devices_at {
+	guid_t uuid;
+	bool end;
+};
+
+/* The device to show, with a reference: devices come and go meanwhile. */
+static void *devices_step(struct mdev_devices_at *at, bool after)
+{
+	struct mdev_device_obj *obj = NULL;
+
+	if (!at->end)
+		obj = mdev_device_from(&at->uuid, after);
+	if (obj)
+		at->uuid = obj->mdev.uuid;
+	else
+		at->end = true;
+	return obj;
+}
 
 static void *devices_start(struct seq_file *m, loff_t *pos)
 {
-	struct rhashtable_iter *iter = m->private;
+	struct mdev_devices_at *at = m->private;
 
-	/* seq_file comes back to the one it has had no room for */
 	if (!*pos) {
-		mdev_devices_walk_end(iter);
-		mdev_devices_walk_begin(iter);
+		memset(at, 0, sizeof(*at));
 		return SEQ_START_TOKEN;
 	}
-	return mdev_devices_walk(iter, true);
+	/* seq_file comes back to the one it has had no room for */
+	return devices_step(at, false);
 }
 
 static void devices_put(void *v)
@@ -138,9 +155,11 @@ static void devices_put(void *v)
 
 static void *devices_next(struct seq_file *m, void *v, loff_t *pos)
 {
+	bool after = v != SEQ_START_TOKEN;
+
 	devices_put(v);
 	++*pos;
-	return mdev_devices_walk(m->private, false);
+	return devices_step(m->private, after);
 }
 
 static void devices_stop(struct seq_file *m, void *v)
@@ -157,21 +176,8 @@ static const struct seq_operations devices_sops = {
 
 static int devices_open(struct inode *inode, struct file *file)
 {
-	struct rhashtable_iter *iter;
-
-	iter = __seq_open_private(file, &devices_sops, sizeof(*iter));
-	if (!iter)
-		return -ENOMEM;
-	mdev_devices_walk_begin(iter);
-	return 0;
-}
-
-static int devices_release(struct inode *inode, struct file *file)
-{
-	struct seq_file *m = file->private_data;
-
-	mdev_devices_walk_end(m->private);
-	return seq_release_private(inode, file);
+	return seq_open_private(file, &devices_sops,
+				sizeof(struct mdev_devices_at));
 }
 
 static const struct file_operations devices_fops = {
@@ -179,7 +185,7 @@ static const struct file_operations devices_fops = {
 	.open		= devices_open,
 	.read		= seq_read,
 	.llseek		= seq_lseek,
-	.release	= devices_release,
+	.release	= seq_release_private,
 };
 
 /* Nothing depends on it: whatever fails, there are files less. */

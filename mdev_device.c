@@ -4,9 +4,10 @@
  */
 #include <linux/export.h>
 #include <linux/mdev.h>
-#include <linux/rhashtable.h>
+#include <linux/rbtree.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "mdev_private.h"
 #include "mdev_trace.h"
@@ -16,71 +17,63 @@
 #define MDEV_ASKS_PER_MESSAGE	6
 
 /*
- * Every UUID on the host that is taken. Serialised by rhashtable itself; a
- * device is in it while its name is in sysfs, or about to be.
+ * Every UUID on the host that is taken: those of devices whose name is in sysfs, or
+ * about to be.
  */
-static struct rhashtable mdev_uuids;
+static DEFINE_SPINLOCK(mdev_uuids_lock);
+static struct rb_root mdev_uuids = RB_ROOT;
 
-static const struct rhashtable_params mdev_uuid_params = {
-	.key_len		= sizeof(guid_t),
-	.key_offset		= offsetof(struct mdev_device_obj, mdev.uuid),
-	.head_offset		= offsetof(struct mdev_device_obj, uuid_node),
-	.automatic_shrinking	= true,
-};
-
-int mdev_uuid_table_init(void)
+static int mdev_uuid_cmp(struct rb_node *a, const struct rb_node *b)
 {
-	return rhashtable_init(&mdev_uuids, &mdev_uuid_params);
-}
-
-void mdev_uuid_table_destroy(void)
-{
-	rhashtable_destroy(&mdev_uuids);
+	return memcmp(&rb_entry(a, struct mdev_device_obj, uuid_node)->mdev.uuid,
+		      &rb_entry(b, struct mdev_device_obj, uuid_node)->mdev.uuid,
+		      sizeof(guid_t));
 }
 
 static int mdev_uuid_claim(struct mdev_device_obj *obj)
 {
-	return rhashtable_lookup_insert_fast(&mdev_uuids, &obj->uuid_node,
-					     mdev_uuid_params);
+	bool taken;
+
+	spin_lock(&mdev_uuids_lock);
+	taken = rb_find_add(&obj->uuid_node, &mdev_uuids, mdev_uuid_cmp);
+	spin_unlock(&mdev_uuids_lock);
+	return taken ? -EEXIST : 0;
 }
 
 static void mdev_uuid_release(struct mdev_device_obj *obj)
 {
-	rhashtable_remove_fast(&mdev_uuids, &obj->uuid_node, mdev_uuid_params);
+	spin_lock(&mdev_uuids_lock);
+	rb_erase(&obj->uuid_node, &mdev_uuids);
+	spin_unlock(&mdev_uuids_lock);
 }
 
 /*
- * Going through all devices, with as many stops as one likes. While devices come
- * and go, one may be seen twice, or missed.
+ * For who goes through all devices: the first whose UUID is not before @uuid, or
+ * is after it. The caller puts the reference.
  */
-
-void mdev_devices_walk_begin(struct rhashtable_iter *iter)
+struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after)
 {
-	rhashtable_walk_enter(&mdev_uuids, iter);
-}
+	struct mdev_device_obj *obj, *found = NULL;
+	struct rb_node *node;
+	int cmp;
 
-void mdev_devices_walk_end(struct rhashtable_iter *iter)
-{
-	rhashtable_walk_exit(iter);
-}
-
-/*
- * The next device, or the last one again if it is still there. The caller puts
- * the reference, which may be the last: not while walking.
- */
-struct mdev_device_obj *mdev_devices_walk(struct rhashtable_iter *iter,
-					  bool again)
-{
-	struct mdev_device_obj *obj;
-
-	rhashtable_walk_start(iter);
-	obj = again ? rhashtable_walk_peek(iter) : rhashtable_walk_next(iter);
-	/* an error means that the table is another now */
-	while (obj && (IS_ERR(obj) ||
-		       !kobject_get_unless_zero(&obj->mdev.dev.kobj)))
-		obj = rhashtable_walk_next(iter);
-	rhashtable_walk_stop(iter);
-	return obj;
+	spin_lock(&mdev_uuids_lock);
+	node = mdev_uuids.rb_node;
+	while (node) {
+		obj = rb_entry(node, struct mdev_device_obj, uuid_node);
+		cmp = memcmp(&obj->mdev.uuid, uuid, sizeof(*uuid));
+		if (cmp > 0 || (!cmp && !after)) {
+			found = obj;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	/* its UUID is given back before the last reference */
+	if (found)
+		get_device(&found->mdev.dev);
+	spin_unlock(&mdev_uuids_lock);
+	return found;
 }
 
 /* The core counts instances only for modern vendors that do not. */
@@ -110,7 +103,7 @@ static void mdev_device_release(struct device *dev)
 
 	/* taken in mdev_device_alloc() */
 	kobject_put(&obj->type->kobj);
-	kfree_rcu(obj, rcu);
+	kfree(obj);
 	mdev_object_gone();
 }
 

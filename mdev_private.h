@@ -44,7 +44,7 @@
  *				an administrator's "bind" and "unbind" take
  *	parent->devices_lock	spinlock: the list of the parent's devices
  *	device->lock		spinlock: state, open count and holder
- *	the UUID table's own	per bucket, inside rhashtable
+ *	mdev_uuids_lock		spinlock: the UUIDs that are taken
  *
  * Vendor callbacks run under unreg_sem held for read (create, remove, probe) or
  * for write (remove, request when the parent goes), but for what the driver core
@@ -52,10 +52,11 @@
  * hand). They never run under a spinlock. The file operations of an open device
  * take none of these locks: the open count keeps all that they need in place.
  *
- * The bridge has two locks of its own, see struct vfio_mdev: a spinlock for what
- * vendors have pinned, inside of everything, and a mutex that keeps an open device
- * open for a file of VFIO's, under which migration_get_state is called. dma_unmap is
- * called from a work with no lock at all, as VFIO's own may not be waited for there.
+ * The bridge has two locks of its own: a spinlock for what vendors have pinned, see
+ * struct vfio_mdev_memory, inside of everything, and a mutex that keeps an open
+ * device open for a file of VFIO's, under which migration_get_state is called.
+ * dma_unmap is called from a work with no lock at all, as VFIO's own may not be
+ * waited for there.
  *
  * Whoever looks at debugfs must not hang with what hangs. It takes
  * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
@@ -74,7 +75,7 @@
 #include <linux/list.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
-#include <linux/rhashtable-types.h>
+#include <linux/rbtree_types.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
@@ -191,8 +192,7 @@ struct mdev_holder {
  * @bridge: what the bridge does for the classic vendor while the device is open
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
- * @uuid_node: in the UUID table until the device is gone from sysfs
- * @rcu: lookups in the UUID table may still look at a device that has left it
+ * @uuid_node: its UUID is taken until the device is gone from sysfs
  * @lock: protects the members below
  * @state: see enum mdev_device_state
  * @missed: a driver came by while it was REMOVING
@@ -205,8 +205,7 @@ struct mdev_device_obj {
 	const struct mdev_bridge_ops *bridge;
 	struct mdev_type_obj *type;
 	bool vendor_files;
-	struct rhash_head uuid_node;
-	struct rcu_head rcu;
+	struct rb_node uuid_node;
 	spinlock_t lock;		/* protects what follows */
 	enum mdev_device_state state;
 	bool missed;
@@ -377,8 +376,6 @@ void mdev_object_born(void);
 void mdev_object_gone(void);
 
 /* mdev_device.c: one mediated device */
-int mdev_uuid_table_init(void);
-void mdev_uuid_table_destroy(void);
 int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid);
 int mdev_device_remove(struct mdev_device_obj *obj);
 void mdev_devices_remove_all(struct mdev_parent_obj *parent);
@@ -386,10 +383,7 @@ bool mdev_device_may_match(struct mdev_device_obj *obj);
 bool mdev_device_may_bind(struct mdev_device_obj *obj);
 void mdev_device_set_live(struct mdev_device_obj *obj);
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
-void mdev_devices_walk_begin(struct rhashtable_iter *iter);
-struct mdev_device_obj *mdev_devices_walk(struct rhashtable_iter *iter,
-					  bool again);
-void mdev_devices_walk_end(struct rhashtable_iter *iter);
+struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
 
 /* mdev_sysfs.c: everything an administrator sees */
 int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
