@@ -55,13 +55,9 @@ struct vfio_mdev_pin {
 };
 
 /**
- * struct vfio_mdev - a VFIO device
- * @vdev: VFIO's part; its reference count keeps the structure
- * @mdev: the mediated device; outlives the binding, not the structure
- * @ops: the vendor's callbacks; as long as @mdev
+ * struct vfio_mdev_memory - the user's memory, as a vendor uses it
+ * @vm: the device
  * @unmaps: told of unmapped ranges like the vendor's op
- * @opened_lock: protects @opened, and keeps the vendor from being closed
- * @opened: the vendor's open has returned, its release was not called yet
  * @lock: protects the members below
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
  * @serial: of the latest pin
@@ -77,13 +73,9 @@ struct vfio_mdev_pin {
  * @unmap_work: tells the vendor
  * @wait: for pins to be done or gone, and for the end of @unmapping
  */
-struct vfio_mdev {
-	struct vfio_device vdev;
-	struct mdev_device *mdev;
-	const struct mdev_parent_ops *ops;
+struct vfio_mdev_memory {
+	struct vfio_mdev *vm;
 	struct blocking_notifier_head unmaps;
-	struct mutex opened_lock;	/* protects opened */
-	bool opened;
 	spinlock_t lock;		/* protects what follows */
 	struct rb_root_cached pins;
 	u64 serial;
@@ -99,6 +91,23 @@ struct vfio_mdev {
 	wait_queue_head_t wait;
 };
 
+/**
+ * struct vfio_mdev - a VFIO device
+ * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is the
+ *	mediated device's, which outlives the binding, not the structure
+ * @ops: the vendor's callbacks; as long as the mediated device
+ * @memory: there from the first time it is opened: most never are
+ * @opened_lock: protects @opened, and keeps the vendor from being closed
+ * @opened: the vendor's open has returned, its release was not called yet
+ */
+struct vfio_mdev {
+	struct vfio_device vdev;
+	const struct mdev_parent_ops *ops;
+	struct vfio_mdev_memory *memory;
+	struct mutex opened_lock;	/* protects opened */
+	bool opened;
+};
+
 /*
  * VFIO looks at our ops when it releases a device, which may be after it was
  * unregistered: the module's text and data must wait for that.
@@ -110,6 +119,11 @@ static struct vfio_mdev *to_vfio_mdev(struct vfio_device *vdev)
 	return container_of(vdev, struct vfio_mdev, vdev);
 }
 
+static struct mdev_device *mdev_of(struct vfio_mdev *vm)
+{
+	return to_mdev_device(vm->vdev.dev);
+}
+
 static int vfio_mdev_init_dev(struct vfio_device *vdev)
 {
 	atomic_inc(&vfio_mdev_devices);
@@ -118,6 +132,7 @@ static int vfio_mdev_init_dev(struct vfio_device *vdev)
 
 static void vfio_mdev_release_dev(struct vfio_device *vdev)
 {
+	kfree(to_vfio_mdev(vdev)->memory);
 	/* pairs with the wait in vfio_mdev_exit() */
 	if (atomic_dec_and_test(&vfio_mdev_devices))
 		wake_up_var(&vfio_mdev_devices);
@@ -135,28 +150,36 @@ static void vfio_mdev_release_dev(struct vfio_device *vdev)
 INTERVAL_TREE_DEFINE(struct vfio_mdev_pin, rb, u64, subtree_last, PIN_FIRST,
 		     PIN_LAST, static, vfio_mdev_pins)
 
-static void vfio_mdev_pins_changed(struct vfio_mdev *vm)
+/* Of a device that is open: vendors may not ask for another. */
+static struct vfio_mdev_memory *memory_of(struct mdev_device *mdev)
 {
-	lockdep_assert_held(&vm->lock);
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vm->memory;
+}
+
+static void vfio_mdev_pins_changed(struct vfio_mdev_memory *mem)
+{
+	lockdep_assert_held(&mem->lock);
 
 	/* whoever waits looks at pins under the lock, after it began to wait */
-	if (waitqueue_active(&vm->wait))
-		wake_up_all(&vm->wait);
+	if (waitqueue_active(&mem->wait))
+		wake_up_all(&mem->wait);
 }
 
 #define PIN_BUSY	BIT(0)
 #define PIN_DONE	BIT(1)
 
 /* The first pin in a range, up to a serial, that is in one of these states. */
-static struct vfio_mdev_pin *vfio_mdev_pin_find(struct vfio_mdev *vm, u64 first,
-						u64 last, u64 serial,
-						unsigned int states)
+static struct vfio_mdev_pin *
+vfio_mdev_pin_find(struct vfio_mdev_memory *mem, u64 first, u64 last, u64 serial,
+		   unsigned int states)
 {
 	struct vfio_mdev_pin *pin;
 
-	lockdep_assert_held(&vm->lock);
+	lockdep_assert_held(&mem->lock);
 
-	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
+	for (pin = vfio_mdev_pins_iter_first(&mem->pins, first, last); pin;
 	     pin = vfio_mdev_pins_iter_next(pin, first, last))
 		if (pin->serial <= serial &&
 		    (pin->done ? PIN_DONE : PIN_BUSY) & states)
@@ -164,29 +187,30 @@ static struct vfio_mdev_pin *vfio_mdev_pin_find(struct vfio_mdev *vm, u64 first,
 	return NULL;
 }
 
-static bool vfio_mdev_no_pin(struct vfio_mdev *vm, u64 first, u64 last,
+static bool vfio_mdev_no_pin(struct vfio_mdev_memory *mem, u64 first, u64 last,
 			     u64 serial, unsigned int states)
 {
 	bool none;
 
-	spin_lock(&vm->lock);
-	none = !vfio_mdev_pin_find(vm, first, last, serial, states);
-	spin_unlock(&vm->lock);
+	spin_lock(&mem->lock);
+	none = !vfio_mdev_pin_find(mem, first, last, serial, states);
+	spin_unlock(&mem->lock);
 	return none;
 }
 
-static bool vfio_mdev_pins_gone(struct vfio_mdev *vm, u64 first, u64 last)
+static bool vfio_mdev_pins_gone(struct vfio_mdev_memory *mem, u64 first, u64 last)
 {
-	return vfio_mdev_no_pin(vm, first, last, U64_MAX, PIN_BUSY | PIN_DONE);
+	return vfio_mdev_no_pin(mem, first, last, U64_MAX, PIN_BUSY | PIN_DONE);
 }
 
 /* Is VFIO waiting for the vendor to be told of a part of the range? */
-static bool vfio_mdev_is_unmapping(struct vfio_mdev *vm, u64 first, u64 last)
+static bool vfio_mdev_is_unmapping(struct vfio_mdev_memory *mem, u64 first,
+				   u64 last)
 {
-	lockdep_assert_held(&vm->lock);
+	lockdep_assert_held(&mem->lock);
 
-	return vm->unmapping && vm->unmap_users && vm->unmap_first <= last &&
-	       vm->unmap_last >= first;
+	return mem->unmapping && mem->unmap_users && mem->unmap_first <= last &&
+	       mem->unmap_last >= first;
 }
 
 static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
@@ -203,46 +227,49 @@ static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last
  * Before VFIO pins, as it may want back what it has pinned before it says so. Not
  * in a range that is being unmapped, or that would never end.
  */
-static bool vfio_mdev_pin_add(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+static bool vfio_mdev_pin_add(struct vfio_mdev_memory *mem,
+			      struct vfio_mdev_pin *pin)
 {
 	bool allowed;
 
-	spin_lock(&vm->lock);
-	allowed = !vfio_mdev_is_unmapping(vm, pin->first, pin->last);
+	spin_lock(&mem->lock);
+	allowed = !vfio_mdev_is_unmapping(mem, pin->first, pin->last);
 	if (allowed) {
-		pin->serial = ++vm->serial;
-		vfio_mdev_pins_insert(pin, &vm->pins);
+		pin->serial = ++mem->serial;
+		vfio_mdev_pins_insert(pin, &mem->pins);
 	}
-	spin_unlock(&vm->lock);
+	spin_unlock(&mem->lock);
 	return allowed;
 }
 
-static void vfio_mdev_pin_free(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+static void vfio_mdev_pin_free(struct vfio_mdev_memory *mem,
+			       struct vfio_mdev_pin *pin)
 {
-	spin_lock(&vm->lock);
-	vfio_mdev_pins_remove(pin, &vm->pins);
-	vfio_mdev_pins_changed(vm);
-	spin_unlock(&vm->lock);
+	spin_lock(&mem->lock);
+	vfio_mdev_pins_remove(pin, &mem->pins);
+	vfio_mdev_pins_changed(mem);
+	spin_unlock(&mem->lock);
 	kfree(pin);
 }
 
 /* Undo a pin that the caller has taken: that was done, and is not any more. */
-static void vfio_mdev_unpin(struct vfio_mdev *vm, struct vfio_mdev_pin *pin)
+static void vfio_mdev_unpin(struct vfio_mdev_memory *mem,
+			    struct vfio_mdev_pin *pin)
 {
-	vfio_unpin_pages(&vm->vdev, pin->first,
+	vfio_unpin_pages(&mem->vm->vdev, pin->first,
 			 (pin->last - pin->first + 1) >> PAGE_SHIFT);
-	vfio_mdev_pin_free(vm, pin);
+	vfio_mdev_pin_free(mem, pin);
 }
 
 static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 			       int npage, int prot, struct page **pages)
 {
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_memory *mem = memory_of(mdev);
 	struct vfio_mdev_pin *pin;
 	u64 first, last;
 	int ret;
 
-	if (!vm->ops->dma_unmap && !rcu_access_pointer(vm->unmaps.head))
+	if (!mem->vm->ops->dma_unmap && !rcu_access_pointer(mem->unmaps.head))
 		return -EINVAL;
 	ret = vfio_mdev_pin_range(iova, npage, &first, &last);
 	if (ret)
@@ -253,53 +280,53 @@ static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 		return -ENOMEM;
 	pin->first = first;
 	pin->last = last;
-	if (!vfio_mdev_pin_add(vm, pin)) {
+	if (!vfio_mdev_pin_add(mem, pin)) {
 		kfree(pin);
 		return -EINVAL;
 	}
 
-	ret = vfio_pin_pages(&vm->vdev, first, npage, prot, pages);
+	ret = vfio_pin_pages(&mem->vm->vdev, first, npage, prot, pages);
 	if (ret <= 0) {
-		vfio_mdev_pin_free(vm, pin);
+		vfio_mdev_pin_free(mem, pin);
 		return ret ?: -EFAULT;
 	}
 
-	spin_lock(&vm->lock);
+	spin_lock(&mem->lock);
 	pin->done = true;
-	vfio_mdev_pins_changed(vm);
-	spin_unlock(&vm->lock);
+	vfio_mdev_pins_changed(mem);
+	spin_unlock(&mem->lock);
 	return ret;
 }
 
 /* Take the pin of exactly this range. */
-static struct vfio_mdev_pin *vfio_mdev_take_exact(struct vfio_mdev *vm,
+static struct vfio_mdev_pin *vfio_mdev_take_exact(struct vfio_mdev_memory *mem,
 						  u64 first, u64 last)
 {
 	struct vfio_mdev_pin *pin;
 
-	spin_lock(&vm->lock);
-	for (pin = vfio_mdev_pins_iter_first(&vm->pins, first, last); pin;
+	spin_lock(&mem->lock);
+	for (pin = vfio_mdev_pins_iter_first(&mem->pins, first, last); pin;
 	     pin = vfio_mdev_pins_iter_next(pin, first, last)) {
 		if (pin->done && pin->first == first && pin->last == last) {
 			pin->done = false;
 			break;
 		}
 	}
-	spin_unlock(&vm->lock);
+	spin_unlock(&mem->lock);
 	return pin;
 }
 
 static void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				  int npage)
 {
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_memory *mem = memory_of(mdev);
 	struct vfio_mdev_pin *pin = NULL;
 	u64 first, last;
 
 	if (!vfio_mdev_pin_range(iova, npage, &first, &last))
-		pin = vfio_mdev_take_exact(vm, first, last);
+		pin = vfio_mdev_take_exact(mem, first, last);
 	if (pin)
-		vfio_mdev_unpin(vm, pin);
+		vfio_mdev_unpin(mem, pin);
 	else
 		dev_err_ratelimited(&mdev->dev,
 				    "vendor unpins %d pages at %#llx, which it did not pin\n",
@@ -307,34 +334,35 @@ static void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 }
 
 /* Undo what the vendor ought to have undone. */
-static void vfio_mdev_unpin_rest(struct vfio_mdev *vm, u64 first, u64 last,
-				 u64 serial)
+static void vfio_mdev_unpin_rest(struct vfio_mdev_memory *mem, u64 first,
+				 u64 last, u64 serial)
 {
 	struct vfio_mdev_pin *pin;
 	unsigned int count = 0;
 
 	for (;;) {
-		spin_lock(&vm->lock);
-		pin = vfio_mdev_pin_find(vm, first, last, serial, PIN_DONE);
+		spin_lock(&mem->lock);
+		pin = vfio_mdev_pin_find(mem, first, last, serial, PIN_DONE);
 		if (pin)
 			pin->done = false;
-		spin_unlock(&vm->lock);
+		spin_unlock(&mem->lock);
 		if (!pin)
 			break;
-		vfio_mdev_unpin(vm, pin);
+		vfio_mdev_unpin(mem, pin);
 		count++;
 	}
 	if (count)
-		dev_err(&vm->mdev->dev,
+		dev_err(mem->vm->vdev.dev,
 			"vendor forgot to unpin memory %u times, done for it\n",
 			count);
 }
 
 static void vfio_mdev_unmap_work(struct work_struct *work)
 {
-	struct vfio_mdev *vm = container_of(work, struct vfio_mdev, unmap_work);
-	u64 first = vm->unmap_first, last = vm->unmap_last;
-	u64 serial = vm->unmap_serial;
+	struct vfio_mdev_memory *mem = container_of(work, struct vfio_mdev_memory,
+						    unmap_work);
+	u64 first = mem->unmap_first, last = mem->unmap_last;
+	u64 serial = mem->unmap_serial;
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz	= sizeof(unmap),
 		.iova	= first,
@@ -342,60 +370,60 @@ static void vfio_mdev_unmap_work(struct work_struct *work)
 	};
 
 	/* the vendor knows what is pinned only when it is */
-	wait_event(vm->wait,
-		   vfio_mdev_no_pin(vm, first, last, serial, PIN_BUSY));
-	if (vm->ops->dma_unmap)
-		vm->ops->dma_unmap(vm->mdev, unmap.iova, unmap.size);
-	blocking_notifier_call_chain(&vm->unmaps, MDEV_DMA_UNMAP, &unmap);
-	vfio_mdev_unpin_rest(vm, first, last, serial);
-	wait_event(vm->wait, vfio_mdev_no_pin(vm, first, last, serial,
-					      PIN_BUSY | PIN_DONE));
+	wait_event(mem->wait,
+		   vfio_mdev_no_pin(mem, first, last, serial, PIN_BUSY));
+	if (mem->vm->ops->dma_unmap)
+		mem->vm->ops->dma_unmap(mdev_of(mem->vm), unmap.iova, unmap.size);
+	blocking_notifier_call_chain(&mem->unmaps, MDEV_DMA_UNMAP, &unmap);
+	vfio_mdev_unpin_rest(mem, first, last, serial);
+	wait_event(mem->wait, vfio_mdev_no_pin(mem, first, last, serial,
+					       PIN_BUSY | PIN_DONE));
 
-	spin_lock(&vm->lock);
-	vm->unmap_done = true;
-	if (!vm->unmap_users)
-		vm->unmapping = false;
-	vfio_mdev_pins_changed(vm);
-	spin_unlock(&vm->lock);
+	spin_lock(&mem->lock);
+	mem->unmap_done = true;
+	if (!mem->unmap_users)
+		mem->unmapping = false;
+	vfio_mdev_pins_changed(mem);
+	spin_unlock(&mem->lock);
 }
 
 /*
  * Have the vendor told, and look after @unmapping. 0: it is still busy with another
  * range; -ENODEV: it is about to release the device, and unpins anyway.
  */
-static int vfio_mdev_unmap_join(struct vfio_mdev *vm, u64 first, u64 last)
+static int vfio_mdev_unmap_join(struct vfio_mdev_memory *mem, u64 first, u64 last)
 {
 	int ret = 0;
 
-	spin_lock(&vm->lock);
-	if (!vm->open) {
+	spin_lock(&mem->lock);
+	if (!mem->open) {
 		ret = -ENODEV;
-	} else if (!vm->unmapping) {
-		vm->unmapping = true;
-		vm->unmap_serial = vm->serial;
-		vm->unmap_first = first;
-		vm->unmap_last = last;
-		vm->unmap_asked = 0;
-		vm->unmap_done = false;
-		vm->unmap_users = 1;
-		schedule_work(&vm->unmap_work);
+	} else if (!mem->unmapping) {
+		mem->unmapping = true;
+		mem->unmap_serial = mem->serial;
+		mem->unmap_first = first;
+		mem->unmap_last = last;
+		mem->unmap_asked = 0;
+		mem->unmap_done = false;
+		mem->unmap_users = 1;
+		schedule_work(&mem->unmap_work);
 		ret = 1;
-	} else if (!vm->unmap_done && vm->unmap_first <= first &&
-		   vm->unmap_last >= last) {
-		vm->unmap_users++;
+	} else if (!mem->unmap_done && mem->unmap_first <= first &&
+		   mem->unmap_last >= last) {
+		mem->unmap_users++;
 		ret = 1;
 	}
-	spin_unlock(&vm->lock);
+	spin_unlock(&mem->lock);
 	return ret;
 }
 
-static bool vfio_mdev_unmap_done(struct vfio_mdev *vm)
+static bool vfio_mdev_unmap_done(struct vfio_mdev_memory *mem)
 {
 	bool done;
 
-	spin_lock(&vm->lock);
-	done = vm->unmap_done;
-	spin_unlock(&vm->lock);
+	spin_lock(&mem->lock);
+	done = mem->unmap_done;
+	spin_unlock(&mem->lock);
 	return done;
 }
 
@@ -403,25 +431,25 @@ static bool vfio_mdev_unmap_done(struct vfio_mdev *vm)
  * The last one makes the range free to be pinned again. If that is who VFIO asked,
  * VFIO is most likely done with it before anybody does.
  */
-static void vfio_mdev_unmap_leave(struct vfio_mdev *vm)
+static void vfio_mdev_unmap_leave(struct vfio_mdev_memory *mem)
 {
-	spin_lock(&vm->lock);
-	if (!--vm->unmap_users && vm->unmap_done) {
-		vm->unmapping = false;
-		vfio_mdev_pins_changed(vm);
+	spin_lock(&mem->lock);
+	if (!--mem->unmap_users && mem->unmap_done) {
+		mem->unmapping = false;
+		vfio_mdev_pins_changed(mem);
 	}
-	spin_unlock(&vm->lock);
+	spin_unlock(&mem->lock);
 }
 
 /* How long VFIO can be kept waiting now. */
-static long vfio_mdev_unmap_patience(struct vfio_mdev *vm)
+static long vfio_mdev_unmap_patience(struct vfio_mdev_memory *mem)
 {
 	long timeout = VFIO_MDEV_UNMAP_TIMEOUT;
 
-	spin_lock(&vm->lock);
-	if (vm->unmapping && vm->unmap_asked++ >= VFIO_MDEV_UNMAP_ASKS)
+	spin_lock(&mem->lock);
+	if (mem->unmapping && mem->unmap_asked++ >= VFIO_MDEV_UNMAP_ASKS)
 		timeout = MAX_SCHEDULE_TIMEOUT;
-	spin_unlock(&vm->lock);
+	spin_unlock(&mem->lock);
 	return timeout;
 }
 
@@ -434,24 +462,26 @@ static long vfio_mdev_unmap_patience(struct vfio_mdev *vm)
  */
 static void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	struct vfio_mdev_memory *mem;
 	u64 last = iova + length - 1;
 	long timeout;
 	int joined;
 
-	if (vfio_mdev_pins_gone(vm, iova, last))
+	/* VFIO may ask a device that is just about to be opened the first time */
+	mem = smp_load_acquire(&to_vfio_mdev(vdev)->memory);
+	if (!mem || vfio_mdev_pins_gone(mem, iova, last))
 		return;
 
-	timeout = wait_event_timeout(vm->wait,
-				     (joined = vfio_mdev_unmap_join(vm, iova,
+	timeout = wait_event_timeout(mem->wait,
+				     (joined = vfio_mdev_unmap_join(mem, iova,
 								    last)),
-				     vfio_mdev_unmap_patience(vm));
+				     vfio_mdev_unmap_patience(mem));
 	if (joined > 0) {
-		wait_event_timeout(vm->wait, vfio_mdev_unmap_done(vm), timeout);
-		vfio_mdev_unmap_leave(vm);
+		wait_event_timeout(mem->wait, vfio_mdev_unmap_done(mem), timeout);
+		vfio_mdev_unmap_leave(mem);
 	} else if (joined < 0) {
-		wait_event_timeout(vm->wait,
-				   vfio_mdev_pins_gone(vm, iova, last), timeout);
+		wait_event_timeout(mem->wait,
+				   vfio_mdev_pins_gone(mem, iova, last), timeout);
 	}
 }
 
@@ -466,46 +496,77 @@ static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 static int vfio_mdev_register_unmap(struct mdev_device *mdev,
 				    struct notifier_block *nb)
 {
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_memory *mem = memory_of(mdev);
 
-	return blocking_notifier_chain_register(&vm->unmaps, nb);
+	return blocking_notifier_chain_register(&mem->unmaps, nb);
 }
 
 static int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
 				      struct notifier_block *nb)
 {
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	struct vfio_mdev_memory *mem = memory_of(mdev);
 
-	return blocking_notifier_chain_unregister(&vm->unmaps, nb);
+	return blocking_notifier_chain_unregister(&mem->unmaps, nb);
 }
 
-static void vfio_mdev_memory_begin(struct vfio_mdev *vm)
+static int vfio_mdev_memory_alloc(struct vfio_mdev *vm)
 {
-	spin_lock(&vm->lock);
-	vm->open = true;
-	spin_unlock(&vm->lock);
+	struct vfio_mdev_memory *mem;
+
+	/* freed in vfio_mdev_release_dev() */
+	mem = kzalloc_obj(*mem, GFP_KERNEL_ACCOUNT);
+	if (!mem)
+		return -ENOMEM;
+
+	mem->vm = vm;
+	BLOCKING_INIT_NOTIFIER_HEAD(&mem->unmaps);
+	spin_lock_init(&mem->lock);
+	mem->pins = RB_ROOT_CACHED;
+	INIT_WORK(&mem->unmap_work, vfio_mdev_unmap_work);
+	init_waitqueue_head(&mem->wait);
+	/* pairs with vfio_mdev_dma_unmap() */
+	smp_store_release(&vm->memory, mem);
+	return 0;
+}
+
+/* The vendor may pin, and is told of what is unmapped. */
+static int vfio_mdev_memory_begin(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem;
+	int ret;
+
+	if (!vm->memory) {
+		ret = vfio_mdev_memory_alloc(vm);
+		if (ret)
+			return ret;
+	}
+	mem = vm->memory;
+	spin_lock(&mem->lock);
+	mem->open = true;
+	spin_unlock(&mem->lock);
+	return 0;
 }
 
 /* The vendor is not told of anything any more when this returns. */
-static void vfio_mdev_memory_end(struct vfio_mdev *vm)
+static void vfio_mdev_memory_end(struct vfio_mdev_memory *mem)
 {
-	spin_lock(&vm->lock);
-	vm->open = false;
-	spin_unlock(&vm->lock);
-	flush_work(&vm->unmap_work);
+	spin_lock(&mem->lock);
+	mem->open = false;
+	spin_unlock(&mem->lock);
+	flush_work(&mem->unmap_work);
 }
 
 /* The vendor has released the device, and should have done this. */
-static void vfio_mdev_memory_forget(struct vfio_mdev *vm)
+static void vfio_mdev_memory_forget(struct vfio_mdev_memory *mem)
 {
 	struct notifier_block *nb;
 
-	while ((nb = rcu_access_pointer(vm->unmaps.head))) {
-		dev_err(&vm->mdev->dev,
+	while ((nb = rcu_access_pointer(mem->unmaps.head))) {
+		dev_err(mem->vm->vdev.dev,
 			"vendor forgot to unregister a notifier, done for it\n");
-		blocking_notifier_chain_unregister(&vm->unmaps, nb);
+		blocking_notifier_chain_unregister(&mem->unmaps, nb);
 	}
-	vfio_mdev_unpin_rest(vm, 0, U64_MAX, U64_MAX);
+	vfio_mdev_unpin_rest(mem, 0, U64_MAX, U64_MAX);
 }
 
 static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)
@@ -553,7 +614,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 	int ret;
 
 	/* first: from here on the ops stay where they are */
-	ret = mdev_open(vm->mdev, &vfio_mdev_bridge_ops);
+	ret = mdev_open(mdev_of(vm), &vfio_mdev_bridge_ops);
 	if (ret)
 		return ret;
 
@@ -562,10 +623,12 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 		goto err_close;
 	}
 
-	vfio_mdev_memory_begin(vm);
+	ret = vfio_mdev_memory_begin(vm);
+	if (ret)
+		goto err_module;
 	if (vm->ops->open) {
 		ret = mdev_vendor_errno(vm->vdev.dev, "open",
-					vm->ops->open(vm->mdev));
+					vm->ops->open(mdev_of(vm)));
 		if (ret)
 			goto err_memory;
 	}
@@ -573,11 +636,12 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 	return 0;
 
 err_memory:
-	vfio_mdev_memory_end(vm);
-	vfio_mdev_memory_forget(vm);
+	vfio_mdev_memory_end(vm->memory);
+	vfio_mdev_memory_forget(vm->memory);
+err_module:
 	module_put(vm->ops->owner);
 err_close:
-	mdev_close(vm->mdev);
+	mdev_close(mdev_of(vm));
 	return ret;
 }
 
@@ -587,7 +651,7 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 	int ret;
 
 	ret = vfio_mdev_try_open(vm);
-	trace_mdev_open(&vm->mdev->dev, task_tgid_nr(current), current->comm,
+	trace_mdev_open(vm->vdev.dev, task_tgid_nr(current), current->comm,
 			ret);
 	return ret;
 }
@@ -595,17 +659,17 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	const struct mdev_holder *holder = &to_device_obj(vm->mdev)->holder;
+	const struct mdev_holder *holder = &to_device_obj(mdev_of(vm))->holder;
 
 	vfio_mdev_set_opened(vm, false);
-	vfio_mdev_memory_end(vm);
+	vfio_mdev_memory_end(vm->memory);
 	if (vm->ops->release)
-		vm->ops->release(vm->mdev);
-	vfio_mdev_memory_forget(vm);
+		vm->ops->release(mdev_of(vm));
+	vfio_mdev_memory_forget(vm->memory);
 	module_put(vm->ops->owner);
-	trace_mdev_close(&vm->mdev->dev, holder->pid, holder->comm, 0);
+	trace_mdev_close(vm->vdev.dev, holder->pid, holder->comm, 0);
 	/* last: the ops may be gone after this */
-	mdev_close(vm->mdev);
+	mdev_close(mdev_of(vm));
 }
 
 /*
@@ -621,8 +685,8 @@ static noinline ssize_t vfio_mdev_read_traced(struct vfio_mdev *vm,
 	loff_t pos = *ppos;
 	ssize_t ret;
 
-	ret = vm->ops->read(vm->mdev, buf, count, ppos);
-	trace_mdev_read(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	ret = vm->ops->read(mdev_of(vm), buf, count, ppos);
+	trace_mdev_read(vm->vdev.dev, pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -634,8 +698,8 @@ static noinline ssize_t vfio_mdev_write_traced(struct vfio_mdev *vm,
 	loff_t pos = *ppos;
 	ssize_t ret;
 
-	ret = vm->ops->write(vm->mdev, buf, count, ppos);
-	trace_mdev_write(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	ret = vm->ops->write(mdev_of(vm), buf, count, ppos);
+	trace_mdev_write(vm->vdev.dev, pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -645,8 +709,8 @@ static noinline long vfio_mdev_ioctl_traced(struct vfio_mdev *vm,
 	u64 start = ktime_get_ns();
 	long ret;
 
-	ret = vm->ops->ioctl(vm->mdev, cmd, arg);
-	trace_mdev_ioctl(&vm->mdev->dev, cmd, ret, mdev_since(start));
+	ret = vm->ops->ioctl(mdev_of(vm), cmd, arg);
+	trace_mdev_ioctl(vm->vdev.dev, cmd, ret, mdev_since(start));
 	return ret;
 }
 
@@ -658,8 +722,8 @@ static noinline int vfio_mdev_mmap_traced(struct vfio_mdev *vm,
 	u64 start = ktime_get_ns();
 	int ret;
 
-	ret = vm->ops->mmap(vm->mdev, vma);
-	trace_mdev_mmap(&vm->mdev->dev, pos, count, ret, mdev_since(start));
+	ret = vm->ops->mmap(mdev_of(vm), vma);
+	trace_mdev_mmap(vm->vdev.dev, pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -670,7 +734,7 @@ static __always_inline long vfio_mdev_call_ioctl(struct vfio_mdev *vm,
 {
 	if (trace_mdev_ioctl_enabled())
 		return vfio_mdev_ioctl_traced(vm, cmd, arg);
-	return vm->ops->ioctl(vm->mdev, cmd, arg);
+	return vm->ops->ioctl(mdev_of(vm), cmd, arg);
 }
 
 static ssize_t vfio_mdev_read(struct vfio_device *vdev, char __user *buf,
@@ -682,7 +746,7 @@ static ssize_t vfio_mdev_read(struct vfio_device *vdev, char __user *buf,
 		return -EINVAL;
 	if (trace_mdev_read_enabled())
 		return vfio_mdev_read_traced(vm, buf, count, ppos);
-	return vm->ops->read(vm->mdev, buf, count, ppos);
+	return vm->ops->read(mdev_of(vm), buf, count, ppos);
 }
 
 static ssize_t vfio_mdev_write(struct vfio_device *vdev, const char __user *buf,
@@ -694,7 +758,7 @@ static ssize_t vfio_mdev_write(struct vfio_device *vdev, const char __user *buf,
 		return -EINVAL;
 	if (trace_mdev_write_enabled())
 		return vfio_mdev_write_traced(vm, buf, count, ppos);
-	return vm->ops->write(vm->mdev, buf, count, ppos);
+	return vm->ops->write(mdev_of(vm), buf, count, ppos);
 }
 
 static long vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
@@ -717,7 +781,7 @@ static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 	if (trace_mdev_mmap_enabled())
 		ret = vfio_mdev_mmap_traced(vm, vma);
 	else
-		ret = vm->ops->mmap(vm->mdev, vma);
+		ret = vm->ops->mmap(mdev_of(vm), vma);
 	return mdev_vendor_errno(vdev->dev, "mmap", ret);
 }
 
@@ -727,11 +791,11 @@ static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
 	/* VFIO also asks while the last close is on its way out */
-	if (!mdev_is_open(vm->mdev))
+	if (!mdev_is_open(mdev_of(vm)))
 		return;
 
 	if (vm->ops->request)
-		vm->ops->request(vm->mdev, count);
+		vm->ops->request(mdev_of(vm), count);
 	else if (!count)
 		dev_notice(vdev->dev, "driver unbound while open, waiting\n");
 }
@@ -860,8 +924,8 @@ static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 	info->cap_offset = 0;
 	info->size = 0;
 	info->offset = 0;
-	ret = vm->ops->get_region_info_caps(vm->mdev, info, caps);
-	trace_mdev_ioctl(&vm->mdev->dev, VFIO_DEVICE_GET_REGION_INFO, ret,
+	ret = vm->ops->get_region_info_caps(mdev_of(vm), info, caps);
+	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_GET_REGION_INFO, ret,
 			 mdev_since(start));
 	info->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
 	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
@@ -876,8 +940,8 @@ static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 
 	if (!vm->ops->device_feature)
 		return -ENOTTY;
-	ret = vm->ops->device_feature(vm->mdev, flags, arg, argsz);
-	trace_mdev_ioctl(&vm->mdev->dev, VFIO_DEVICE_FEATURE, ret,
+	ret = vm->ops->device_feature(mdev_of(vm), flags, arg, argsz);
+	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_FEATURE, ret,
 			 mdev_since(start));
 	return ret;
 }
@@ -891,7 +955,7 @@ vfio_mdev_migration_set_state(struct vfio_device *vdev,
 	/* the user's number; this one would be taken for "as it is" */
 	if (new_state == VFIO_DEVICE_STATE_ERROR)
 		return ERR_PTR(-EINVAL);
-	return vm->ops->migration_set_state(vm->mdev, new_state);
+	return vm->ops->migration_set_state(mdev_of(vm), new_state);
 }
 
 /* VFIO also asks for a file in debugfs, whether the device is open or not. */
@@ -905,7 +969,7 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 	*state = VFIO_DEVICE_STATE_ERROR;
 	mutex_lock(&vm->opened_lock);
 	if (vm->opened)
-		ret = vm->ops->migration_get_state(vm->mdev, state);
+		ret = vm->ops->migration_get_state(mdev_of(vm), state);
 	mutex_unlock(&vm->opened_lock);
 	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
 }
@@ -917,7 +981,7 @@ static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
 	int ret;
 
 	*stop_copy_length = 0;
-	ret = vm->ops->migration_get_data_size(vm->mdev, stop_copy_length);
+	ret = vm->ops->migration_get_data_size(mdev_of(vm), stop_copy_length);
 	return mdev_vendor_errno(vdev->dev, "migration_get_data_size", ret);
 }
 
@@ -934,7 +998,7 @@ static int vfio_mdev_log_start(struct vfio_device *vdev,
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	ret = vm->ops->log_start(vm->mdev, ranges, nnodes, page_size);
+	ret = vm->ops->log_start(mdev_of(vm), ranges, nnodes, page_size);
 	return mdev_vendor_errno(vdev->dev, "log_start", ret);
 }
 
@@ -943,7 +1007,7 @@ static int vfio_mdev_log_stop(struct vfio_device *vdev)
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
 	return mdev_vendor_errno(vdev->dev, "log_stop",
-				 vm->ops->log_stop(vm->mdev));
+				 vm->ops->log_stop(mdev_of(vm)));
 }
 
 static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
@@ -954,7 +1018,7 @@ static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	ret = vm->ops->log_read_and_clear(vm->mdev, iova, length, dirty);
+	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, dirty);
 	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
 }
 
@@ -993,14 +1057,8 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 
-	vm->mdev = mdev;
 	vm->ops = mdev_classic_ops(mdev);
-	BLOCKING_INIT_NOTIFIER_HEAD(&vm->unmaps);
 	mutex_init(&vm->opened_lock);
-	spin_lock_init(&vm->lock);
-	vm->pins = RB_ROOT_CACHED;
-	INIT_WORK(&vm->unmap_work, vfio_mdev_unmap_work);
-	init_waitqueue_head(&vm->wait);
 	if (vm->ops->migration_flags) {
 		vm->vdev.migration_flags = vm->ops->migration_flags &
 					   VFIO_MDEV_MIGRATION_FLAGS;
