@@ -50,7 +50,8 @@ help:
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
 	@echo
-	@echo '  make bench-create   what a create costs, by number of devices'
+	@echo '  make bench          what mdev costs, against the kernel'"'"'s own and none at all; half'
+	@echo '                      an hour, wants a quiet machine; tables, plots in build/bench'
 	@echo '  make bench-late     what a built-in vendor'"'"'s registration costs, by their number'
 	@echo
 	@echo 'For a kernel tree, KSRC=path:'
@@ -137,8 +138,8 @@ deb:
 check-packages:
 	@tools/packages/check
 
-bench-create:
-	@tools/bench/create
+bench:
+	@tools/bench/bench
 
 bench-late:
 	@tools/bench/late
@@ -153,5 +154,5 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-display check selftests \
-	check-late check-clients check-docs check-packages deb lint bench-create bench-late \
+	check-late check-clients check-docs check-packages deb lint bench bench-late \
 	graft ungraft patches

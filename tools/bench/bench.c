@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measure devices, on counted instructions or by the clock.
+ *
+ *	bench SUBJECT create    CREATE DEVICES N...
+ *	bench SUBJECT vfio      CREATE DEVICES
+ *	bench SUBJECT unregister CREATE DEVICES SWITCH N...
+ *	bench SUBJECT memory    CREATE DEVICES N
+ *	bench SUBJECT parallel  CREATE DEVICES CREATE2 N
+ *
+ * CREATE is the file to write UUIDs to, DEVICES the folder where devices appear,
+ * SWITCH the file that takes the parents off. Prints "SUBJECT WHAT N VALUE" lines,
+ * where a value is in nanoseconds unless said otherwise. Under
+ * "qemu -icount shift=0" a nanosecond is an instruction. Uses no library but libc,
+ * so that what is measured is the kernel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "modules/bench.h"
+#include "mdev_util.h"
+
+static const char *subject, *devices;
+static int create_fd;
+
+static void die(const char *what, long n)
+{
+	fprintf(stderr, "bench: %s %ld: %s\n", what, n, strerror(errno));
+	exit(1);
+}
+
+static void row(const char *what, long n, double value)
+{
+	printf("%s %s %ld %.0f\n", subject, what, n, value);
+	fflush(stdout);
+}
+
+static long now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000L + ts.tv_nsec;
+}
+
+/* creating and removing */
+
+static void uuid_of(unsigned int n, char uuid[37])
+{
+	/* scattered, as random UUIDs are: the name decides on a tree's shape */
+	unsigned int hash = n * 2654435761U;
+
+	snprintf(uuid, 37, "%08x-%04x-4abc-8def-%012x", hash, n & 0xffff, n);
+}
+
+static void create(unsigned int n)
+{
+	char uuid[37];
+
+	uuid_of(n, uuid);
+	if (write(create_fd, uuid, 36) != 36)
+		die("create", n);
+}
+
+static void destroy(unsigned int n)
+{
+	char uuid[37], path[128];
+	int fd;
+
+	uuid_of(n, uuid);
+	snprintf(path, sizeof(path), "%s/%s/remove", devices, uuid);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		die("remove", n);
+	close(fd);
+}
+
+static void create_open(const char *path)
+{
+	create_fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (create_fd < 0)
+		die(path, 0);
+}
+
+#define CREATE_BATCH	50
+#define CREATE_BATCHES	10
+
+/* the time it takes to call @fn for a batch */
+static long batch(void (*fn)(unsigned int n), unsigned int first)
+{
+	long start = now();
+	unsigned int i;
+
+	for (i = 0; i < CREATE_BATCH; i++)
+		fn(first + i);
+	return now() - start;
+}
+
+/* averages: what one call leaves to be done, another one pays for */
+static void bench_create(int argc, char **argv)
+{
+	unsigned int live = 0, wanted, round;
+	long created, removed;
+	int i;
+
+	for (i = 0; i < argc; i++) {
+		wanted = strtoul(argv[i], NULL, 10);
+		while (live < wanted)
+			create(live++);
+		/* let what the kernel does in the background settle */
+		sleep(1);
+		created = 0;
+		removed = 0;
+		for (round = 0; round < CREATE_BATCHES; round++) {
+			created += batch(create, live);
+			removed += batch(destroy, live);
+		}
+		row("create", live, created / (CREATE_BATCH * CREATE_BATCHES));
+		row("remove", live, removed / (CREATE_BATCH * CREATE_BATCHES));
+	}
+}
+
+static void bench_unregister(int argc, char **argv)
+{
+	const char *file = argv[0];
+	unsigned int n, live;
+	long start, took;
+	int fd, i;
+
+	fd = open(file, O_WRONLY);
+	if (fd < 0)
+		die(file, 0);
+	for (i = 1; i < argc; i++) {
+		live = strtoul(argv[i], NULL, 10);
+		for (n = 0; n < live; n++)
+			create(n);
+		/* nothing holds the file that goes */
+		close(create_fd);
+		sleep(1);
+		start = now();
+		if (pwrite(fd, "0", 1, 0) != 1)
+			die("unregister", live);
+		took = now() - start;
+		row("unregister", live, took);
+		if (pwrite(fd, "1", 1, 0) != 1)
+			die("register", live);
+		create_open(getenv("CREATE"));
+	}
+	close(fd);
+}
+
+/* memory, in bytes per device */
+
+static long memory_of(const char *name)
+{
+	char text[4096], *at;
+	int ret;
+
+	file_write("3", "/proc/sys/vm/drop_caches");
+	ret = file_read(text, sizeof(text), "/proc/meminfo");
+	if (ret < 0)
+		die("/proc/meminfo", ret);
+	at = strstr(text, name);
+	if (!at)
+		die(name, 0);
+	return strtol(at + strlen(name), NULL, 10) * 1024;
+}
+
+static void bench_memory(int argc, char **argv)
+{
+	unsigned int n, live = strtoul(argv[0], NULL, 10);
+	long slab, available;
+
+	/* the first of all makes what is there once */
+	create(live);
+	sleep(1);
+	slab = memory_of("Slab:");
+	available = memory_of("MemFree:");
+	for (n = 0; n < live; n++)
+		create(n);
+	sleep(1);
+	row("slab", live, (memory_of("Slab:") - slab) / live);
+	row("memory", live, (available - memory_of("MemFree:")) / live);
+}
+
+/* a device in use */
+
+#define CALLS	50
+#define ROUNDS	100
+
+/* the least that CALLS times @call took, each */
+#define BEST(call) ({							\
+	long _best = 0;							\
+	for (int _round = 0; _round < ROUNDS; _round++) {		\
+		long _start = now(), _took;				\
+		for (int _i = 0; _i < CALLS; _i++)			\
+			if ((call) < 0)					\
+				die(#call, _i);				\
+		_took = now() - _start;					\
+		if (!_best || _took < _best)				\
+			_best = _took;					\
+	}								\
+	(double)_best / CALLS; })
+
+static struct vfio_client client;
+
+static int region_info(void)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info) };
+
+	return ioctl(client.device, VFIO_DEVICE_GET_REGION_INFO, &info);
+}
+
+static int map_and_touch(void)
+{
+	char *mem = mmap(NULL, BENCH_REGION_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, client.device, 0);
+
+	if (mem == MAP_FAILED)
+		return -1;
+	__atomic_store_n(mem, 1, __ATOMIC_RELAXED);
+	return munmap(mem, BENCH_REGION_SIZE);
+}
+
+static int pin_unpin(unsigned long pages)
+{
+	int ret = ioctl(client.device, BENCH_PIN, pages);
+
+	return ret < 0 ? ret : ioctl(client.device, BENCH_UNPIN, pages);
+}
+
+static int reopen(const char *uuid)
+{
+	vfio_close_device(&client);
+	return vfio_open_device(&client, uuid);
+}
+
+static void bench_vfio(void)
+{
+	static const unsigned int pages[] = { 1, 16, 512 };
+	static char buf[4096];
+	char uuid[37];
+	unsigned int i;
+	void *mem;
+
+	uuid_of(0, uuid);
+	create(0);
+	if (vfio_open(&client, uuid))
+		die("open", 0);
+	row("ioctl", 0, BEST(ioctl(client.device, BENCH_NOTHING)));
+	row("region-info", 0, BEST(region_info()));
+	row("pread", 4, BEST(pread(client.device, buf, 4, 0)));
+	row("pread", 4096, BEST(pread(client.device, buf, 4096, 0)));
+	row("pwrite", 4, BEST(pwrite(client.device, buf, 4, 0)));
+	row("pwrite", 4096, BEST(pwrite(client.device, buf, 4096, 0)));
+	row("mmap", 1, BEST(map_and_touch()));
+	row("open", 0, BEST(reopen(uuid)));
+
+	mem = mmap(NULL, BENCH_MAX_PAGES * 4096, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (mem == MAP_FAILED ||
+	    vfio_dma_map(&client, mem, 0, BENCH_MAX_PAGES * 4096, true))
+		die("map", 0);
+	for (i = 0; i < 3; i++)
+		row("pin", pages[i], BEST(pin_unpin(pages[i])));
+	vfio_close(&client);
+}
+
+/* two processors at it, in devices per second */
+
+/* create and remove @n devices, of our own numbers */
+static void churn(const char *path, unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	create_open(path);
+	for (i = 0; i < n; i++) {
+		create(first + i % 16);
+		destroy(first + i % 16);
+	}
+}
+
+/* how many per second, with a process for each path */
+static double rate(const char *one, const char *two, unsigned int n)
+{
+	long start = now();
+	int status;
+	pid_t pid = 0;
+
+	if (two) {
+		pid = fork();
+		if (!pid) {
+			churn(two, 1000, n);
+			_exit(0);
+		}
+	}
+	churn(one, 0, n);
+	if (two && (waitpid(pid, &status, 0) < 0 || status))
+		die("the other process", status);
+	return (two ? 2e9 : 1e9) * n / (now() - start);
+}
+
+static void bench_parallel(const char *one, int argc, char **argv)
+{
+	unsigned int n = strtoul(argv[1], NULL, 10);
+	double single, best[3] = { 0 };
+	int i, round;
+
+	for (round = 0; round < 5; round++) {
+		for (i = 0; i < 3; i++) {
+			single = rate(one, i == 0 ? NULL : i == 1 ? one : argv[0], n);
+			if (single > best[i])
+				best[i] = single;
+		}
+	}
+	row("rate", 1, best[0]);
+	row("rate-one-parent", 2, best[1]);
+	row("rate-two-parents", 2, best[2]);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what;
+
+	if (argc < 5)
+		return 2;
+	subject = argv[1];
+	what = argv[2];
+	setenv("CREATE", argv[3], 1);
+	create_open(argv[3]);
+	devices = argv[4];
+	argc -= 5;
+	argv += 5;
+
+	if (!strcmp(what, "create"))
+		bench_create(argc, argv);
+	else if (!strcmp(what, "vfio"))
+		bench_vfio();
+	else if (!strcmp(what, "unregister") && argc > 1)
+		bench_unregister(argc, argv);
+	else if (!strcmp(what, "memory") && argc == 1)
+		bench_memory(argc, argv);
+	else if (!strcmp(what, "parallel") && argc == 2)
+		bench_parallel(getenv("CREATE"), argc, argv);
+	else
+		return 2;
+	return 0;
+}

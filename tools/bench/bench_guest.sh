@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Started by tools/bench/bench in a guest: measure devices without mdev, with the
+# kernel's own, and with ours.
+#
+#   bench_guest.sh counted|clock LIVE...
+#
+# LIVE are numbers of devices, ascending. What is printed is for tools/bench/bench:
+# see bench.c; subjects that have a VFIO device each end in "-vfio".
+
+case $1 in
+-h|--help) sed -n '4,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+[ -e /etc/vm/cmd ] || { echo "$0: only for the guest of tools/bench/bench" >&2; exit 1; }
+
+mode=$1
+shift
+live=("$@")
+stock=$(find /lib/modules -path '*/kernel/drivers/vfio/mdev/mdev.ko*')
+
+die() { echo "bench_guest: $*" >&2; exit 1; }
+
+# load SUBJECT: sets module, create, create2, devices and switch
+load() {
+	local vfio=0 class=/sys/class/mdev_bus
+
+	[[ $1 == *-vfio ]] && vfio=1
+	devices=/sys/bus/mdev/devices
+	module=bench_modern
+	case $1 in
+	floor*)
+		module=bench_floor class=/sys/devices/platform
+		devices=/sys/bus/bench_floor/devices ;;
+	upstream*) insmod "$stock" ;;
+	modern*) modprobe mdev ;;
+	classic) module=bench_classic; modprobe mdev && modprobe mdev_test_bridge ;;
+	classic-vfio) module=bench_classic; modprobe vfio_mdev ;;
+	esac || die "cannot load mdev for $1"
+	if [ $module = bench_classic ]; then
+		modprobe bench_classic
+	else
+		# modprobe would bring our mdev along
+		insmod "$(modinfo -n $module)" vfio=$vfio
+	fi || die "cannot load $module"
+	create=$class/bench.0/mdev_supported_types/platform-bench/create
+	[ -e "$create" ] || create=$class/bench.0/create
+	create2=${create/bench.0/bench.1}
+	switch=/sys/module/$module/parameters/registered
+}
+
+unload() {
+	local name
+
+	for name in $module mdev_test_bridge vfio_mdev mdev; do
+		[ ! -d "/sys/module/$name" ] || rmmod "$name" || die "cannot unload $name"
+	done
+}
+
+# bench SUBJECT WHAT [ARG]...: SWITCH and CREATE2 are files of the module's
+bench() {
+	local args=("${@:3}")
+
+	load "$1"
+	args=("${args[@]/#SWITCH/$switch}")
+	./bench "$1" "$2" "$create" "$devices" "${args[@]/#CREATE2/$create2}" ||
+		die "$1: $2 failed"
+	unload
+}
+
+# sizes SUBJECT: of the modules, in bytes
+sizes() {
+	local name
+
+	load "$1"
+	for name in mdev vfio_mdev $module; do
+		[ ! -d "/sys/module/$name" ] ||
+			echo "$1 size-$name 0 $(cat "/sys/module/$name/coresize")"
+	done
+	unload
+}
+
+# those of LIVE up to MAX
+up_to() {
+	local n
+
+	for n in "${live[@]}"; do
+		((n > $1)) || echo "$n"
+	done
+}
+
+modprobe -a vfio vfio_iommu_type1 || die "no VFIO"
+for subject in floor upstream modern classic; do
+	bench $subject create "${live[@]}"
+	# shellcheck disable=SC2046 # numbers
+	bench $subject-vfio create $(up_to 10000)
+	# shellcheck disable=SC2046
+	bench $subject unregister SWITCH 1 $(up_to 10000)
+	bench $subject-vfio memory "$(up_to 10000 | tail -n 1)"
+	case $mode in
+	counted) sizes $subject-vfio ;;
+	clock) bench $subject parallel CREATE2 1000 ;;
+	esac
+done
+# VFIO's own files, with nobody of ours in between, and with the bridge
+bench modern-vfio vfio
+bench classic-vfio vfio
