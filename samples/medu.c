@@ -924,32 +924,49 @@ static void medu_region_write(struct medu *medu, u64 index, u64 where,
 		medu_reg_write(medu, where, le64_to_cpu(val));
 }
 
-/* Does one access of the bus; users come back for the rest. */
+/* One access of the bus. */
+static int medu_access_one(struct medu *medu, u64 index, u64 where,
+			   char __user *buf, size_t width, bool write)
+{
+	u8 data[8];
+
+	if (write && copy_from_user(data, buf, width))
+		return -EFAULT;
+
+	mutex_lock(&medu->lock);
+	if (write)
+		medu_region_write(medu, index, where, data, width);
+	else
+		medu_region_read(medu, index, where, data, width);
+	mutex_unlock(&medu->lock);
+
+	return !write && copy_to_user(buf, data, width) ? -EFAULT : 0;
+}
+
+/* As many as it takes: QEMU reads the configuration space as a whole. */
 static ssize_t medu_access(struct mdev_device *mdev, char __user *buf,
 			   size_t count, loff_t *ppos, bool write)
 {
 	struct medu *medu = mdev_get_drvdata(mdev);
 	u64 where = *ppos & (BIT_ULL(MEDU_OFFSET_SHIFT) - 1);
 	u64 index = (u64)*ppos >> MEDU_OFFSET_SHIFT;
-	u8 data[8];
+	size_t size = medu_region_size(index), done, width;
+	int ret = 0;
 
-	if (where >= medu_region_size(index))
+	if (where >= size)
 		return -EINVAL;
-	count = medu_width(index, where, count);
-	if (write && copy_from_user(data, buf, count))
-		return -EFAULT;
-
-	mutex_lock(&medu->lock);
-	if (write)
-		medu_region_write(medu, index, where, data, count);
-	else
-		medu_region_read(medu, index, where, data, count);
-	mutex_unlock(&medu->lock);
-
-	if (!write && copy_to_user(buf, data, count))
-		return -EFAULT;
-	*ppos += count;
-	return count;
+	count = min_t(size_t, count, size - where);
+	for (done = 0; done < count; done += width) {
+		width = medu_width(index, where + done, count - done);
+		ret = medu_access_one(medu, index, where + done, buf + done,
+				      width, write);
+		if (ret)
+			break;
+	}
+	if (!done)
+		return ret;
+	*ppos += done;
+	return done;
 }
 
 static ssize_t medu_read(struct mdev_device *mdev, char __user *buf,

@@ -420,6 +420,7 @@ TEST_F(medu, identification)
 TEST_F(medu, accesses)
 {
 	struct edu *edu = &self->edu;
+	uint8_t config[256] = {};
 	uint64_t val;
 	uint32_t bar;
 
@@ -430,10 +431,9 @@ TEST_F(medu, accesses)
 	EXPECT_EQ(2, vfio_read(edu->fd, &val, 2, ID + 2));
 	EXPECT_EQ(0xffff, val);
 	val = 0;
-	EXPECT_EQ(3, vfio_read(edu->fd, &val, 8, ID + 1));
-	EXPECT_EQ(0xffffff, val);
-	val = 0;
-	EXPECT_EQ(4, vfio_read(edu->fd, &val, 8, ID));
+	EXPECT_EQ(8, vfio_read(edu->fd, &val, 8, ID + 1));
+	EXPECT_EQ(0xff00000000ffffff, val);
+	EXPECT_EQ(8, vfio_read(edu->fd, &val, 8, ID));
 	EXPECT_EQ(0x010000ed, val);
 	EXPECT_EQ(0, vfio_read(edu->fd, &val, 0, ID));
 
@@ -476,6 +476,13 @@ TEST_F(medu, accesses)
 	EXPECT_EQ(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 		  PCI_COMMAND_INTX_DISABLE, config_read16(edu, PCI_COMMAND));
 	EXPECT_EQ(0x010000ed, reg_read(edu, ID));
+
+	/* QEMU takes no less than all of it */
+	EXPECT_EQ(256, vfio_read(edu->fd, config, sizeof(config), CONFIG));
+	EXPECT_EQ(0x34, config[0]);
+	EXPECT_EQ(0x11, config[3]);
+	EXPECT_EQ(8, vfio_read(edu->fd, &val, 8, CONFIG));
+	EXPECT_EQ(4, vfio_read(edu->fd, &val, 8, CONFIG + 252));
 }
 
 TEST_F(medu, factorials)
