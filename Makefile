@@ -37,14 +37,16 @@ help:
 	@echo 'Try and test, in a virtual machine that is made as needed; installs the'
 	@echo 'Debian packages it needs, with sudo if you are not root:'
 	@echo '  make demo           the whole story on a stock 6.12 kernel'
+	@echo '  make demo-guest     Debian'"'"'s QEMU runs a Linux guest with mediated serial cards and'
+	@echo '                      a divided PCI device: tools/vm/clients qemu; some minutes'
 	@echo '  make demo-display   pictures of a Linux guest on a mediated display, in build/picture'
 	@echo '  make check          all of the following; half an hour more the first time, when'
 	@echo '                      the newest kernel is built with all its checkers on'
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
-	@echo '  make check-clients  the distribution'"'"'s mdevctl and libvirt with our modules, on a'
-	@echo '                      stock 6.12 kernel; not part of make check'
+	@echo '  make check-clients  the distribution'"'"'s mdevctl, libvirt and QEMU with our modules,'
+	@echo '                      on a stock 6.12 kernel'
 	@echo '  make check-docs     make docs, and run the commands that the documents show'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
@@ -100,6 +102,9 @@ clean:
 demo:
 	@tools/vm/demo
 
+demo-guest:
+	@tools/vm/clients qemu
+
 demo-display:
 	@tools/vm/picture
 
@@ -153,6 +158,6 @@ ungraft:
 patches:
 	@tools/graft/patches $(KSRC)
 
-.PHONY: help modules install uninstall clean docs demo demo-display check selftests \
-	check-late check-clients check-docs check-packages deb lint bench bench-late \
+.PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
+	selftests check-late check-clients check-docs check-packages deb lint bench bench-late \
 	graft ungraft patches

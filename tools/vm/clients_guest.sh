@@ -182,6 +182,9 @@ libvirt_parent() {
 		'soon "! virsh nodedev-list --cap mdev --all | grep -q mdev_"'
 }
 
+# shellcheck source=clients_inner.sh disable=SC1091
+. ./clients_inner.sh
+
 client=client version=version
 row operation result
 start_udev
@@ -189,10 +192,12 @@ for test; do
 	case $test in
 	mdevctl) test_mdevctl ;;
 	libvirt) test_libvirt ;;
+	qemu) test_qemu ;;
 	esac
 done
 if ((status)); then
 	cat /tmp/syslog
+	tail -n 60 serial
 	cat /var/log/libvirt/libvirtd.log
 fi
 exit "$status"

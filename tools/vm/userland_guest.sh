@@ -31,7 +31,8 @@ enter() {
 	# else udev does nothing, as it is not in the root of process 1
 	export CHROOTED=1 SYSTEMD_IGNORE_CHROOT=1
 	export PATH=/usr/local/bin:/usr/sbin:/usr/bin
-	exec chroot /mnt /bin/bash "/root/${0##*/}" "$@"
+	# moved, so that it is the root for who enters a mount namespace, too
+	cd /mnt && mount --move . / && exec chroot . /bin/bash "/root/${0##*/}" "$@"
 }
 mkdir -p /mnt
 [ "$CHROOTED" ] || enter "$@"
@@ -39,7 +40,7 @@ mkdir -p /mnt
 cd /root || exit
 said=/tmp/said status=0
 
-# op WHAT COMMAND [CONDITION]...
+# op WHAT COMMAND [CONDITION]...: fails if one of them does
 op() {
 	local what=$1 condition
 
@@ -49,7 +50,7 @@ op() {
 	else
 		shift
 		for condition; do
-			eval "$condition" || break
+			eval "$condition" >>$said 2>&1 || break
 			condition=''
 		done
 	fi
@@ -61,6 +62,7 @@ op() {
 	row "$what" FAILED
 	echo "  because of: $condition"
 	sed 's/^/  | /' $said
+	return 1
 }
 
 # says REGEX: did the command say so?

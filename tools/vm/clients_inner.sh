@@ -1,0 +1,139 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What of tools/vm/clients runs an inner guest. Sourced by clients_guest.sh, never
+# run. In its folder are vmlinux and initrd; guest_init is process 1 of the
+# inner guest, and the commands that it is told are from there.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # see there
+
+dual=$uuid
+single=83b8f4f2-509f-382f-3c1e-e6bfe0fa1002
+divided=83b8f4f2-509f-382f-3c1e-e6bfe0fa1003
+# No timer that an emulator in an emulator is too slow for; the rest saves time.
+inner_cmdline='console=ttyS0 quiet no_timer_check mitigations=off nokaslr'
+inner_cmdline+=' 8250.nr_uarts=8 cryptomgr.notests'
+inner_cmdline+=' initcall_blacklist=jent_mod_init,load_system_certificate_list'
+
+# console: of the inner guest, by pipes; what it says is in the file serial
+console() {
+	mkfifo -m 666 inner.in inner.out && : >serial || exit
+	exec 5<>inner.in 6<>inner.out
+	cat <&6 >>serial &
+	boots=0 asked=0
+}
+
+# eventually CONDITION: of what the inner guest does; it takes its time
+eventually() {
+	local end=$((SECONDS + 600))
+
+	until eval "$1"; do
+		((SECONDS < end)) && pgrep qemu-system >/dev/null &&
+			! grep 'Kernel panic' serial || return
+		sleep 1
+	done
+}
+
+# up: once more
+up() {
+	boots=$((boots + 1))
+	eventually '[ "$(grep -c "guest is up" serial)" -ge $boots ]'
+}
+
+# ask COMMAND: of the inner guest, which has to succeed; says what it says
+ask() {
+	local from
+
+	asked=$((asked + 1))
+	from=$(wc -l <serial)
+	echo "$1; echo ' ='\$?'= $asked'" >&5
+	eventually "grep -q '^ =[0-9]*= $asked' serial"
+	tail -n "+$((from + 1))" serial | tr -d '\r'
+	grep -q "^ =0= $asked" serial
+}
+
+# device NAME UUID: what QEMU is told. 8250_pci uses messages with very few cards, so
+# the single says that it is such a one.
+device() {
+	local device="vfio-pci,id=$1,sysfsdev=$mdevs/$2"
+
+	if [ "$2" = $single ]; then
+		device+=,x-pci-vendor-id=0x9710,x-pci-device-id=0x9900
+		device+=,x-pci-sub-vendor-id=0xa000,x-pci-sub-device-id=0x1000
+	fi
+	[ -c /dev/iommu ] && device+=,iommufd=iommufd0
+	echo "$device"
+}
+
+# An inner guest's time is counted in instructions (-icount): else half of them are
+# for its timers, and some of what it does takes longer than it waits for.
+
+# start_qemu: with all the mdevs there are, as $qemu
+start_qemu() {
+	local args=()
+
+	[ -c /dev/iommu ] && args+=(-object 'iommufd,id=iommufd0')
+	[ -d "$mdevs/$divided" ] && args+=(-device "$(device divided $divided)")
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -machine pc \
+		-accel tcg -icount shift=1 -m 256M -kernel vmlinux -initrd initrd \
+		-append "$inner_cmdline" "${args[@]}" \
+		-device "$(device dual "$dual")" -device "$(device single $single)" \
+		-serial pipe:inner -monitor pipe:monitor 2>qemu.log &
+	qemu=$!
+	up || { cat qemu.log; return 1; }
+}
+
+monitor() { echo "$1" >&7; }
+
+create() { echo "$2" >"$types/$1/create"; }
+remove() { echo 1 >"$mdevs/$1/remove"; }
+
+# text WHEN: through both cards
+text() {
+	op "$1: text both ways, INTx, two ports" 'ask "cards 0x4348 2 IO-APIC"'
+	op "$1: text both ways, MSI, one port" 'ask "cards 0x9710 1 PCI-MSI"'
+}
+
+test_qemu() {
+	local medu
+
+	client=qemu version=$(version_of qemu-system-x86)
+	version=${version#*:}
+	mkfifo monitor.in monitor.out && exec 7<>monitor.in 8<>monitor.out || exit
+	console
+	modprobe mtty
+	modprobe medu dma_bits=64
+	medu=$(echo /sys/bus/pci/drivers/medu/*:*)/mdev_supported_types/medu-1
+	create mtty-2 "$dual"
+	create mtty-1 $single
+	echo $divided >"$medu/create"
+
+	op 'start, vfio-pci,sysfsdev= of mtty-2, mtty-1 and medu-1' start_qemu || return
+	op 'remove, while in use: refused' '! remove "$dual"' 'says "resource busy"' \
+		'exists $dual'
+	text 'the guest'
+	op 'the guest, medu: factorials' 'ask "medu fact"'
+	op 'the guest, medu: DMA both ways, 65536 bytes' 'ask "medu dma"'
+	op 'medu: remove asks QEMU, which unplugs it' 'remove $divided' \
+		'! exists $divided' '[ "$(cat "$medu/available_instances")" = 8 ]' \
+		'ask "[ ! -e /dev/uio0 ]"'
+
+	op 'device_del: the guest has lost it, it is free' 'monitor "device_del dual"' \
+		'eventually "remove $dual"' '! exists $dual' 'ask "has 0x4348 0"'
+	op 'device_add, of a new one' \
+		'create mtty-2 $dual && monitor "device_add $(device again $dual)"' \
+		'ask "has 0x4348 2"'
+	text 'plugged in'
+
+	op 'reboot, by the guest' 'ask "(sleep 3; reboot -f) & true" && up' || return
+	text 'rebooted'
+	op 'system_reset' 'monitor system_reset && up' || return
+	text 'reset'
+	op 'SIGKILL: the mdevs stay, and QEMU starts with them again' \
+		'kill -KILL $qemu; wait $qemu; exists $dual && exists $single && start_qemu' ||
+		return
+	text 'started again'
+	op 'quit, remove: nothing is left' \
+		'monitor quit; wait $qemu && remove $dual && remove $single' nothing \
+		'[ "$(left mtty-1)" = 24 ]'
+}
