@@ -133,6 +133,7 @@ test_libvirt() {
 	libvirt_parent mtty_mtty mtty-2 /sys/class/mdev_bus/mtty
 	libvirt_parent "$(virsh nodedev-list --cap mdev_types | grep -m1 ^pci_)" \
 		medu-1 "$(echo /sys/bus/pci/drivers/medu/*:*)"
+	libvirt_domain
 }
 
 # libvirt_parent NODEDEV TYPE SYSFS: an mdev of it, transient, then persistent

@@ -137,3 +137,47 @@ test_qemu() {
 		'monitor quit; wait $qemu && remove $dual && remove $single' nothing \
 		'[ "$(left mtty-1)" = 24 ]'
 }
+
+# libvirt_domain: with a card, as libvirt starts it
+libvirt_domain() {
+	chmod 755 /root # for QEMU, which libvirt runs as another user
+	console
+	cat >domain.xml <<-END
+		<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+		<name>inner</name>
+		<memory unit='MiB'>256</memory><vcpu>1</vcpu>
+		<os><type arch='x86_64' machine='pc'>hvm</type>
+		<kernel>$PWD/vmlinux</kernel><initrd>$PWD/initrd</initrd>
+		<cmdline>$inner_cmdline</cmdline></os>
+		<features><acpi/></features><devices>
+		<serial type='pipe'><source path='$PWD/inner'/></serial>
+		<memballoon model='none'/><controller type='usb' model='none'/>
+		<hostdev mode='subsystem' type='mdev' model='vfio-pci'>
+		<source><address uuid='$uuid'/></source></hostdev>
+		</devices><qemu:commandline><qemu:arg value='-icount'/>
+		<qemu:arg value='shift=1'/></qemu:commandline></domain>
+	END
+	op 'define, a domain with a hostdev of type mdev' 'virsh define domain.xml' \
+		'virsh list --all --name | grep -qx inner' nothing
+	op 'start, there is no such mdev: refused' '! virsh start inner' nothing
+	create mtty-1 "$uuid"
+	op 'start' 'virsh start inner' 'virsh list --name | grep -qx inner' ||
+		return
+	op 'its guest is up, with the card' 'up && ask "has 0x4348 1"' || return
+	op 'text both ways, INTx' 'ask "cards 0x4348 1 IO-APIC"'
+	op 'nodedev-destroy, while in use: refused' \
+		'! virsh nodedev-destroy $(virsh nodedev-list --cap mdev)' 'exists $uuid'
+	op 'detach-device' 'virsh dumpxml inner |
+			sed -n "/<hostdev/,/<.hostdev>/p" >hostdev.xml &&
+			virsh detach-device inner hostdev.xml' \
+		'eventually "! virsh dumpxml inner | grep -q \"<hostdev\""' \
+		'exists $uuid' 'ask "has 0x4348 0"'
+	op 'attach-device' 'virsh attach-device inner hostdev.xml' \
+		'ask "cards 0x4348 1 IO-APIC"'
+	op 'destroy' 'virsh destroy inner' 'exists $uuid' \
+		'[ -z "$(virsh list --name)" ]'
+	op 'nodedev-destroy, of the card' \
+		'virsh nodedev-destroy $(virsh nodedev-list --cap mdev)' nothing \
+		'[ "$(left mtty-1)" = 24 ]'
+	op 'undefine' 'virsh undefine inner' '[ -z "$(virsh list --all --name)" ]'
+}
