@@ -46,7 +46,7 @@ help:
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
 	@echo '  make check-clients  the distribution'"'"'s mdevctl, libvirt and QEMU with our modules,'
-	@echo '                      on a stock 6.12 kernel'
+	@echo '                      and perf, trace-cmd and bpftrace, on a stock 6.12 kernel'
 	@echo '  make check-docs     make docs, and run the commands that the documents show'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
@@ -108,7 +108,7 @@ demo-guest:
 demo-display:
 	@tools/vm/picture
 
-check: lint selftests check-late check-docs
+check: lint check-docs selftests check-late check-clients
 
 selftests:
 	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
@@ -118,6 +118,7 @@ check-late:
 
 check-clients:
 	@tools/vm/clients
+	@tools/vm/trace
 
 # For kernel-doc, a tree in which ours are where they are in the kernel's.
 docs:
