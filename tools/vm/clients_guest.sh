@@ -96,7 +96,7 @@ mdevctl_fails() {
 		'mdevctl stop -u $other; rmmod mnull' 'nothing'
 }
 
-# Debian 12's udev rule says /usr/sbin/mdevctl, which its package does not have:
+# Debian's udev rule (12, 13) says /usr/sbin/mdevctl, which its package does not have:
 # an administrator has to make a link.
 mdevctl_autostart() {
 	local sbin=/usr/sbin/mdevctl

@@ -79,7 +79,7 @@ soon() {
 	return 1
 }
 
-row() { printf '%-8s %-18s %-58s %s\n' "$client" "$version" "$1" "$2"; }
+row() { printf '%-8s %-22s %-58s %s\n' "$client" "$version" "$1" "$2"; }
 
 start_udev() {
 	/lib/systemd/systemd-udevd --daemon 2>/dev/null
