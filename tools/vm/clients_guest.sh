@@ -98,16 +98,18 @@ mdevctl_fails() {
 
 # Debian's udev rule (12, 13) says /usr/sbin/mdevctl, which its package does not have:
 # an administrator has to make a link.
-mdevctl_autostart() {
+mdevctl_link() {
 	local sbin=/usr/sbin/mdevctl
 
+	[ ! -e $sbin ] || return
+	ln -s ../bin/mdevctl $sbin
+	echo "  note: the udev rule of this package runs $sbin, which is not there; linked"
+}
+
+mdevctl_autostart() {
 	op 'modify --auto' 'mdevctl modify -u $uuid --auto' \
 		'mdevctl list -d | grep -q " mtty-2 auto$"'
-	if [ ! -e $sbin ]; then
-		ln -s ../bin/mdevctl $sbin
-		echo "  note: the udev rule of this package runs $sbin, which is" \
-			"not there; linked"
-	fi
+	mdevctl_link
 	op 'the vendor is loaded: started by the udev rule' \
 		'rmmod mtty && modprobe mtty' 'soon "exists $uuid"' \
 		'[ "$(type_of $uuid)" = mtty-2 ]' \
@@ -120,6 +122,24 @@ mdevctl_autostart() {
 	op 'modify --manual, loading does not bring it' \
 		'mdevctl modify -u $uuid --manual && rmmod mtty && modprobe mtty &&
 			udevadm settle' 'nothing'
+}
+
+# What is defined for a vendor in vmlinux, which registered long ago, starts when mdev
+# comes.
+test_late() {
+	client=mdevctl version=$(version_of mdevctl)
+	mdevctl_link
+	op 'define --auto; the vendor is built in, and waits for mdev' \
+		'mdevctl define -u $uuid -p mtty -t mtty-2 --auto' \
+		'[ ! -e /sys/bus/mdev ]' 'grep -q mtty /sys/kernel/debug/mdev/pending'
+	op 'mdev is loaded: started by the udev rule' 'modprobe mdev' \
+		'soon "exists $uuid"' '[ "$(type_of $uuid)" = mtty-2 ]'
+	udevadm settle
+	op 'unloading mdev takes it, loading brings it again' \
+		'rmmod vfio_mdev && rmmod mdev && [ ! -e /sys/bus/mdev ] && modprobe mdev' \
+		'soon "exists $uuid"'
+	udevadm settle
+	op 'stop' 'mdevctl stop -u $uuid' nothing
 }
 
 test_libvirt() {
@@ -193,6 +213,7 @@ row operation result
 for test; do
 	case $test in
 	mdevctl) test_mdevctl ;;
+	late) test_late ;;
 	libvirt) test_libvirt ;;
 	qemu) test_qemu ;;
 	esac
