@@ -95,7 +95,7 @@ text() {
 }
 
 test_qemu() {
-	local medu
+	local medu by=/dev/vfio/vfio
 
 	client=qemu version=$(version_of qemu-system-x86)
 	version=${version#*:}
@@ -108,7 +108,9 @@ test_qemu() {
 	create mtty-1 $single
 	echo $divided >"$medu/create"
 
-	op 'start, vfio-pci,sysfsdev= of mtty-2, mtty-1 and medu-1' start_qemu || return
+	[ -c /dev/iommu ] && by=/dev/iommu
+	op "start, mtty-2, mtty-1 and medu-1, by $by" start_qemu \
+		'[ "$(find /proc/$qemu/fd -lname $by)" ]' || return
 	op 'remove, while in use: refused' '! remove "$dual"' 'says "resource busy"' \
 		'exists $dual'
 	text 'the guest'
