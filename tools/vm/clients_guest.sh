@@ -142,10 +142,15 @@ test_late() {
 	op 'stop' 'mdevctl stop -u $uuid' nothing
 }
 
-test_libvirt() {
+start_libvirt() {
 	client=libvirt version=$(version_of libvirt-daemon)
-	mkdir -p /run/dbus && dbus-daemon --system && virtlogd -d && libvirtd -d ||
-		exit
+	mkdir -p /run/dbus
+	pgrep libvirtd >/dev/null ||
+		{ dbus-daemon --system && virtlogd -d && libvirtd -d; } || exit
+}
+
+test_libvirt() {
+	start_libvirt
 	modprobe mtty
 	modprobe medu
 	soon 'virsh nodedev-list --cap mdev_types 2>/dev/null | grep -q pci_' ||
@@ -153,6 +158,12 @@ test_libvirt() {
 	libvirt_parent mtty_mtty mtty-2 /sys/class/mdev_bus/mtty
 	libvirt_parent "$(virsh nodedev-list --cap mdev_types | grep -m1 ^pci_)" \
 		medu-1 "$(echo /sys/bus/pci/drivers/medu/*:*)"
+}
+
+# an inner guest that libvirt starts
+test_domain() {
+	start_libvirt
+	modprobe mtty
 	libvirt_domain
 }
 
@@ -215,6 +226,7 @@ for test; do
 	mdevctl) test_mdevctl ;;
 	late) test_late ;;
 	libvirt) test_libvirt ;;
+	domain) test_domain ;;
 	qemu) test_qemu ;;
 	esac
 done
