@@ -141,3 +141,22 @@ extract_source() {
 	dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards '*.tar.xz' |
 		xz -dcT0 | tar -x -C "$2" --strip-components=1 "${@:3}"
 }
+
+# again FILE CMD...: run it with its output in FILE, and up to twice more if it says
+# (75, see run) that QEMU was to blame
+again() {
+	local file=$1 status
+
+	shift
+	for _ in 1 2 3; do
+		"$@" >"$file" &
+		# shellcheck disable=SC2064 # now
+		trap "kill $!" TERM
+		wait $!
+		status=$?
+		trap - TERM
+		((status == 75)) || break
+		say "the guest died of a race in QEMU; once more"
+	done
+	return "$status"
+}
