@@ -96,6 +96,7 @@ struct vfio_mdev_memory {
  * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is the
  *	mediated device's, which outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as the mediated device
+ * @ioctl: the vendor's, or one that refuses: the hot path has nothing to check
  * @memory: there from the first time it is opened: most never are
  * @opened_lock: protects @opened, and keeps the vendor from being closed
  * @opened: the vendor's open has returned, its release was not called yet
@@ -103,6 +104,8 @@ struct vfio_mdev_memory {
 struct vfio_mdev {
 	struct vfio_device vdev;
 	const struct mdev_parent_ops *ops;
+	long (*ioctl)(struct mdev_device *mdev, unsigned int cmd,
+		      unsigned long arg);
 	struct vfio_mdev_memory *memory;
 	struct mutex opened_lock;	/* protects opened */
 	bool opened;
@@ -709,7 +712,7 @@ static noinline long vfio_mdev_ioctl_traced(struct vfio_mdev *vm,
 	u64 start = ktime_get_ns();
 	long ret;
 
-	ret = vm->ops->ioctl(mdev_of(vm), cmd, arg);
+	ret = vm->ioctl(mdev_of(vm), cmd, arg);
 	trace_mdev_ioctl(vm->vdev.dev, cmd, ret, mdev_since(start));
 	return ret;
 }
@@ -734,7 +737,7 @@ static __always_inline long vfio_mdev_call_ioctl(struct vfio_mdev *vm,
 {
 	if (trace_mdev_ioctl_enabled())
 		return vfio_mdev_ioctl_traced(vm, cmd, arg);
-	return vm->ops->ioctl(mdev_of(vm), cmd, arg);
+	return vm->ioctl(mdev_of(vm), cmd, arg);
 }
 
 static ssize_t vfio_mdev_read(struct vfio_device *vdev, char __user *buf,
@@ -764,11 +767,7 @@ static ssize_t vfio_mdev_write(struct vfio_device *vdev, const char __user *buf,
 static long vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			    unsigned long arg)
 {
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-
-	if (unlikely(!vm->ops->ioctl))
-		return -EINVAL;
-	return vfio_mdev_call_ioctl(vm, cmd, arg);
+	return vfio_mdev_call_ioctl(to_vfio_mdev(vdev), cmd, arg);
 }
 
 static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
@@ -870,9 +869,6 @@ static int vfio_mdev_ioctl_region_info(struct vfio_mdev *vm,
 	struct vfio_region_info answer;
 	u32 size;
 	int ret;
-
-	if (unlikely(!vm->ops->ioctl))
-		return -EINVAL;
 
 	ret = vfio_mdev_ask_region(vm, info->index, &answer, sizeof(answer));
 	if (ret)
@@ -1048,6 +1044,12 @@ static const struct vfio_device_ops vfio_mdev_ops = {
 	.detach_ioas		= vfio_iommufd_emulated_detach_ioas,
 };
 
+static long vfio_mdev_no_ioctl(struct mdev_device *mdev, unsigned int cmd,
+			       unsigned long arg)
+{
+	return -EINVAL;
+}
+
 static int vfio_mdev_probe(struct mdev_device *mdev)
 {
 	struct vfio_mdev *vm;
@@ -1058,6 +1060,7 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 		return PTR_ERR(vm);
 
 	vm->ops = mdev_classic_ops(mdev);
+	vm->ioctl = vm->ops->ioctl ?: vfio_mdev_no_ioctl;
 	mutex_init(&vm->opened_lock);
 	if (vm->ops->migration_flags) {
 		vm->vdev.migration_flags = vm->ops->migration_flags &

@@ -554,4 +554,34 @@ TEST_F(no_op, may_copy_but_not_pin)
 	EXPECT_STREQ(buf, (char *)self->c.mem);
 }
 
+TEST(vendor_without_file_ops)
+{
+	struct vfio_region_info region = { .argsz = sizeof(region) };
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	char uuid[UUID_LEN + 1], buf[4] = "";
+	struct vfio_client vc;
+
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mdev_test_dma files=0"));
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, uuid));
+	ASSERT_EQ(0, vfio_open(&vc, uuid));
+
+	EXPECT_EQ(-EINVAL, vfio_ioctl(vc.device, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_EQ(-EINVAL, vfio_ioctl(vc.device, VFIO_DEVICE_GET_REGION_INFO,
+				      &region));
+	EXPECT_EQ(-EINVAL, vfio_ioctl(vc.device, VFIO_DEVICE_RESET, NULL));
+	EXPECT_EQ(-1, pread(vc.device, buf, sizeof(buf), 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, pwrite(vc.device, buf, sizeof(buf), 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, vc.device,
+				   0));
+	EXPECT_EQ(EINVAL, errno);
+
+	vfio_close(&vc);
+	EXPECT_EQ(0, mdev_remove(uuid));
+	EXPECT_EQ(0, modules_reset());
+}
+
 TEST_HARNESS_MAIN

@@ -19,6 +19,10 @@ static bool unmap = true;
 module_param(unmap, bool, 0444);
 MODULE_PARM_DESC(unmap, "have the op dma_unmap");
 
+static bool files = true;
+module_param(files, bool, 0444);
+MODULE_PARM_DESC(files, "have an op for what is done to a VFIO file, ioctl");
+
 /**
  * struct test_dma - a device
  * @mdev: the same
@@ -296,7 +300,6 @@ static struct mdev_parent_ops test_dma_ops = {
 	.create			= test_dma_create,
 	.remove			= test_dma_remove,
 	.release		= test_dma_release,
-	.ioctl			= test_dma_ioctl,
 };
 
 static int __init test_dma_init(void)
@@ -305,6 +308,8 @@ static int __init test_dma_init(void)
 
 	if (unmap)
 		test_dma_ops.dma_unmap = test_dma_unmap;
+	if (files)
+		test_dma_ops.ioctl = test_dma_ioctl;
 	test_dma_parent = platform_device_register_simple("mdev_test_dma",
 							  PLATFORM_DEVID_NONE,
 							  NULL, 0);
