@@ -52,7 +52,7 @@ help:
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck,'
-	@echo '                      and a model of a device'"'"'s life'
+	@echo '                      coccinelle, and a model of a device'"'"'s life'
 	@echo
 	@echo '  make bench          what mdev costs, against the kernel'"'"'s own and none at all; half'
 	@echo '                      an hour, wants a quiet machine; tables, plots in build/bench'
