@@ -40,15 +40,15 @@ void mdev_object_gone(void)
  * @op: its name, for the log
  * @ret: what it returned
  *
- * A positive value would be taken for a byte count, a pointer or an address
- * further up.
+ * Anything else would be taken for a byte count, a pointer or an address
+ * further up: IS_ERR() does not know numbers below -MAX_ERRNO.
  *
  * Context: any.
- * Return: @ret, or -EIO if that is positive.
+ * Return: @ret, or -EIO if it is neither.
  */
 int mdev_vendor_errno(struct device *dev, const char *op, int ret)
 {
-	if (likely(ret <= 0))
+	if (likely(!ret || IS_ERR_VALUE((long)ret)))
 		return ret;
 
 	dev_err(dev, "vendor's %s returned %d, neither 0 nor an errno\n", op, ret);

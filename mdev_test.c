@@ -873,6 +873,9 @@ static const struct vendor_ret {
 	{ "errno", -EXDEV, -EXDEV },
 	{ "positive", 1, -EIO },
 	{ "huge", INT_MAX, -EIO },
+	{ "last errno", -MAX_ERRNO, -MAX_ERRNO },
+	{ "no errno", -MAX_ERRNO - 1, -EIO },
+	{ "least", INT_MIN, -EIO },
 };
 
 KUNIT_ARRAY_PARAM_DESC(vendor_rets, vendor_rets, desc);

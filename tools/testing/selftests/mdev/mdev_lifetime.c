@@ -128,6 +128,8 @@ TEST_F(device, open_error)
 	/* a vendor's nonsense would be taken for a pointer further up */
 	ASSERT_EQ(0, file_write("-13", PARAM "fail_open"));
 	EXPECT_EQ(-EIO, vfio_open(&self->vc, self->uuid));
+	ASSERT_EQ(0, file_write("100000", PARAM "fail_open"));
+	EXPECT_EQ(-EIO, vfio_open(&self->vc, self->uuid));
 	ASSERT_EQ(0, file_write("0", PARAM "fail_open"));
 
 	/* nothing is held by an open that failed */

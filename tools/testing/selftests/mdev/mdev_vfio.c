@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/vfio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
@@ -195,6 +197,7 @@ TEST_F(fd, ioctls_refused)
 TEST_F(fd, vendor_errors)
 {
 	static const int errors[] = { EIO, EPERM, ENOMEM, ENXIO, EBUSY, ENODEV };
+	static const char *const addresses[] = { "-5", "100000" };
 	char text[16], buf[8];
 	unsigned int i;
 
@@ -214,11 +217,49 @@ TEST_F(fd, vendor_errors)
 		EXPECT_EQ(errors[i], errno);
 	}
 
-	/* a positive number would be an address */
-	ASSERT_EQ(0, file_write("-5", PARAM "fail_mmap"));
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
-				   self->fd, 0));
-	EXPECT_EQ(EIO, errno);
+	/* these numbers would be an address */
+	for (i = 0; i < ARRAY_SIZE(addresses); i++) {
+		ASSERT_EQ(0, file_write(addresses[i], PARAM "fail_mmap"));
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, REGION, PROT_READ, MAP_SHARED,
+					   self->fd, 0));
+		EXPECT_EQ(EIO, errno);
+	}
+
+	ASSERT_EQ(0, file_write("0", PARAM "fail_read"));
+	EXPECT_EQ(8, vfio_read(self->fd, buf, 8, 0));
+}
+
+/* libc, too, takes only some numbers for an errno */
+static long result(long ret)
+{
+	return ret == -1 ? -errno : ret;
+}
+
+/*
+ * What is read, written or answered is between the vendor and its user, and nobody
+ * in between makes anything of the number: more bytes than there were, fewer than
+ * none, an errno of the kernel's own (512 is ERESTARTSYS).
+ */
+TEST_F(fd, vendor_nonsense)
+{
+	static const int numbers[] = { -100000, -9, 512, 100000 };
+	char text[16], buf[8];
+	struct iovec vec[] = { { buf, 4 }, { buf + 4, 4 } };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		snprintf(text, sizeof(text), "%d", numbers[i]);
+		ASSERT_EQ(0, file_write(text, PARAM "fail_read"));
+		ASSERT_EQ(0, file_write(text, PARAM "fail_write"));
+		ASSERT_EQ(0, file_write(text, PARAM "fail_ioctl"));
+
+		EXPECT_EQ(-numbers[i], result(pread(self->fd, buf, 8, 0)));
+		EXPECT_EQ(-numbers[i], result(pwrite(self->fd, buf, 8, 0)));
+		EXPECT_EQ(-numbers[i],
+			  result(ioctl(self->fd, VFIO_DEVICE_RESET)));
+		EXPECT_NE(8, preadv(self->fd, vec, 2, 0));
+		EXPECT_NE(8, pwritev(self->fd, vec, 2, 0));
+	}
 
 	ASSERT_EQ(0, file_write("0", PARAM "fail_read"));
 	EXPECT_EQ(8, vfio_read(self->fd, buf, 8, 0));
