@@ -592,6 +592,38 @@ static int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
 }
 
+/**
+ * struct vfio_mdev_report - what a vendor is given for VFIO's bitmap
+ * @dirty: the bitmap
+ * @first: the first address that it was asked about
+ * @last: the last one
+ */
+struct vfio_mdev_report {
+	struct iova_bitmap *dirty;
+	unsigned long first;
+	unsigned long last;
+};
+
+/*
+ * A vendor's pages may be larger than the user's, and stick out of what it was asked
+ * about; behind the bitmap there is other memory, on old kernels ours.
+ */
+static void vfio_mdev_log_dirty(struct iova_bitmap *dirty, unsigned long iova,
+				size_t length)
+{
+	struct vfio_mdev_report *report = (void *)dirty;
+	unsigned long last;
+
+	if (!length)
+		return;
+	if (check_add_overflow(iova, length - 1, &last))
+		last = ULONG_MAX;
+	iova = max(iova, report->first);
+	last = min(last, report->last);
+	if (iova <= last)
+		iova_bitmap_set(report->dirty, iova, last - iova + 1);
+}
+
 static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 	.pin_pages		= vfio_mdev_pin_pages,
 	.unpin_pages		= vfio_mdev_unpin_pages,
@@ -600,7 +632,7 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 	.unregister_unmap	= vfio_mdev_unregister_unmap,
 	.kvm			= vfio_mdev_kvm,
 	.mig_get_next_state	= vfio_mdev_mig_get_next_state,
-	.log_dirty		= iova_bitmap_set,
+	.log_dirty		= vfio_mdev_log_dirty,
 };
 
 /* What VFIO calls. */
@@ -1011,10 +1043,16 @@ static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 					unsigned long length,
 					struct iova_bitmap *dirty)
 {
+	struct vfio_mdev_report report = {
+		.dirty	= dirty,
+		.first	= iova,
+		.last	= iova + length - 1,
+	};
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, dirty);
+	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length,
+					  (void *)&report);
 	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
 }
 

@@ -610,11 +610,12 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
 /**
  * mdev_log_dirty - the device has written to the user's memory
  * @mdev: the device
- * @dirty: as it was given to the op @log_read_and_clear
+ * @dirty: as it was given to the op @log_read_and_clear; for nothing else
  * @iova: where
  * @length: number of bytes
  *
- * For the op @log_read_and_clear only.
+ * For the op @log_read_and_clear only. What is outside of the range that it was
+ * asked about is left out.
  *
  * Context: process context, sleeps.
  */

@@ -21,6 +21,7 @@
 #include "test_modules/mdev_test_log.h"
 
 #define TYPE	"mdev_test_log/platform-1"
+#define PARAM	"/sys/module/mdev_test_log/parameters/"
 #define IOVA	0x10000000ULL
 #define PAGES	512
 #define SIZE	(PAGES * 4096ULL)
@@ -263,6 +264,26 @@ TEST_F(log, page_sizes)
 		}
 		ASSERT_EQ(0, stop(self->fd));
 	}
+}
+
+/* a vendor that reports more than it was asked about writes to nobody else's memory */
+TEST_F(log, careless_vendor)
+{
+	uint64_t bitmap[PAGES / 64] = {};
+
+	if (!self->has_report)
+		SKIP(return, "VFIO of this kernel cannot report");
+	ASSERT_EQ(0, file_write("1", PARAM "careless"));
+	ASSERT_EQ(65536, start_all(self->fd, 65536));
+	ASSERT_EQ(0, dma(self->fd, IOVA + 128 * 4096, 1, 1, false));
+
+	/* 64 of its pages, from the middle of what the vendor calls one */
+	EXPECT_EQ(0, report_of(self->fd, IOVA + 136 * 4096, 64 * 4096, 4096,
+			       &bitmap[3]));
+	EXPECT_EQ(0xff, bitmap[3] & 0xff);
+	bitmap[3] = 0;
+	EXPECT_EQ(0, bits(bitmap));
+	EXPECT_EQ(0, stop(self->fd));
 }
 
 /* what is outside of them is written to, not logged */

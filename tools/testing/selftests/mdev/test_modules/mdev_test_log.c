@@ -22,6 +22,10 @@
 
 #define LOG_RANGES_MAX	256
 
+static bool careless;
+module_param(careless, bool, 0644);
+MODULE_PARM_DESC(careless, "report more than what is asked for");
+
 struct test_range {
 	u64 first, last;
 };
@@ -261,6 +265,18 @@ static int test_log_stop(struct mdev_device *mdev)
 	return ret;
 }
 
+/* A vendor that does not care what it was asked about, and worse. */
+static void test_report_carelessly(struct mdev_device *mdev,
+				   struct iova_bitmap *dirty,
+				   unsigned long iova, unsigned long size)
+{
+	mdev_log_dirty(mdev, dirty, iova, size);
+	mdev_log_dirty(mdev, dirty, 0, PAGE_SIZE);
+	mdev_log_dirty(mdev, dirty, ULONG_MAX, PAGE_SIZE);
+	mdev_log_dirty(mdev, dirty, iova + size / 2, 0);
+	mdev_log_dirty(mdev, dirty, iova + size / 2, ULONG_MAX);
+}
+
 static int test_log_read_and_clear(struct mdev_device *mdev, unsigned long iova,
 				   unsigned long length,
 				   struct iova_bitmap *dirty)
@@ -283,7 +299,11 @@ static int test_log_read_and_clear(struct mdev_device *mdev, unsigned long iova,
 		/* what we call a page may begin before what is asked for */
 		first = max(index << log->shift, iova);
 		last = min((index << log->shift) + size - 1, iova + length - 1);
-		mdev_log_dirty(mdev, dirty, first, last - first + 1);
+		if (careless)
+			test_report_carelessly(mdev, dirty, index << log->shift,
+					       size);
+		else
+			mdev_log_dirty(mdev, dirty, first, last - first + 1);
 		/* the rest of it has not been reported */
 		if (last - first + 1 == size)
 			xa_erase(&log->dirty, index);
