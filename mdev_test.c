@@ -141,11 +141,13 @@ struct vendor {
 	int remove_ret;
 	bool hides_name;
 	bool rescans;
+	bool reenters;
 
 	/* what it has seen; the last device, if it is still there */
 	struct mdev_device *mdev;
 	int creates;
 	int removes;
+	int reentered;
 	struct completion requested;
 };
 
@@ -154,10 +156,22 @@ static struct vendor *vendor_of(struct mdev_device *mdev)
 	return dev_get_drvdata(mdev_parent_dev(mdev));
 }
 
+static int vendor_register_parent(struct vendor *v)
+{
+	if (v->modern)
+		return mdev_register_parent(v->parent_arg, v->dev,
+					    v->driver_arg, v->types_arg,
+					    v->nr_types);
+	return mdev_register_device_form(v->dev, v->ops_arg, v->form);
+}
+
 static int vendor_probe(struct mdev_device *mdev)
 {
 	struct vendor *v = vendor_of(mdev);
 
+	/* as it must not */
+	if (v->reenters)
+		v->reentered = vendor_register_parent(v);
 	v->mdev = v->create_ret ? NULL : mdev;
 	v->creates++;
 	return v->create_ret;
@@ -235,12 +249,11 @@ static int vendor_register(struct vendor *v)
 		ret = mdev_register_driver(&v->driver);
 		if (ret)
 			return ret;
-		ret = mdev_register_parent(v->parent_arg, v->dev, v->driver_arg,
-					   v->types_arg, v->nr_types);
+		ret = vendor_register_parent(v);
 		if (ret)
 			mdev_unregister_driver(&v->driver);
 	} else {
-		ret = mdev_register_device_form(v->dev, v->ops_arg, v->form);
+		ret = vendor_register_parent(v);
 	}
 	v->registered = !ret;
 	return ret;
@@ -902,6 +915,19 @@ static void create_vendor_fails(struct kunit *test)
 	vendor_fails(test, vendor_new_registered(test, "modern", true));
 }
 
+static void create_reenters(struct kunit *test)
+{
+	struct vendor *v = vendor_of_door(test);
+
+	v->reenters = true;
+	KUNIT_EXPECT_EQ(test, 0, admin_create(v, "a", 1));
+	KUNIT_EXPECT_EQ(test, -EEXIST, v->reentered);
+	KUNIT_EXPECT_EQ(test, 0, admin_remove(v, 1));
+	KUNIT_EXPECT_EQ(test, 0, admin_create(v, "b", 1));
+	vendor_unregister(v);
+	KUNIT_EXPECT_EQ(test, v->creates, v->removes);
+}
+
 static void create_add_fails(struct kunit *test)
 {
 	struct vendor *v = vendor_new_registered(test, "parent", false);
@@ -1313,6 +1339,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE(uuid_taken),
 	KUNIT_CASE_PARAM(uuid_many, doors_gen_params),
 	KUNIT_CASE_PARAM(create_vendor_fails, vendor_rets_gen_params),
+	KUNIT_CASE_PARAM(create_reenters, doors_gen_params),
 	KUNIT_CASE(create_add_fails),
 	KUNIT_CASE_PARAM(create_link_fails, doors_gen_params),
 	KUNIT_CASE_PARAM(parent_is_busy, doors_gen_params),
