@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Started by tools/vm/picture in a guest: create a display, have QEMU run an inner
-# guest with it, take pictures of what it shows. Files in /root: bzImage, initrd.
+# guest with it, take pictures of what it shows. Files in /root: vmlinux, initrd.
 #
 #   picture_guest.sh TYPE
 
@@ -45,8 +45,8 @@ echo "created $(cat /sys/bus/mdev/devices/$uuid/mdev_type/name)"
 mkfifo monitor.in monitor.out serial.in && : >serial || exit
 exec 5<>monitor.in 6<>serial.in 7<>monitor.out
 qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
-	-machine pc -accel tcg -cpu qemu64 -m 256M -kernel bzImage -initrd initrd \
-	-append 'console=tty0 console=ttyS0 quiet panic=-1 no_timer_check mitigations=off' \
+	-machine pc -accel tcg -icount shift=1 -m 256M -kernel vmlinux -initrd initrd \
+	-append 'console=tty0 console=ttyS0 quiet panic=-1 no_timer_check mitigations=off nokaslr' \
 	-device "vfio-pci,id=disp0,sysfsdev=/sys/bus/mdev/devices/$uuid,display=on" \
 	-chardev stdio,id=serial,signal=off -serial chardev:serial \
 	-chardev pipe,id=monitor,path=monitor -mon chardev=monitor \
