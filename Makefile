@@ -45,6 +45,8 @@ help:
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
+	@echo '  make coverage       which lines and branches the selftests reach, as HTML in'
+	@echo '                      build/coverage; builds a kernel for it; not part of make check'
 	@echo '  make check-clients  the distribution'"'"'s mdevctl, libvirt and QEMU with our modules,'
 	@echo '                      and perf, trace-cmd and bpftrace, on a stock 6.12 kernel; make'
 	@echo '                      check leaves out those that run a guest in the guest'
@@ -121,6 +123,9 @@ selftests:
 check-late:
 	@tools/vm/late
 
+coverage:
+	@tools/vm/coverage $(TESTS)
+
 check-clients:
 	@tools/vm/clients
 	@tools/vm/trace
@@ -165,5 +170,5 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late check-clients check-docs check-packages deb lint bench bench-late \
+	selftests check-late coverage check-clients check-docs check-packages deb lint bench bench-late \
 	graft ungraft patches
