@@ -136,7 +136,7 @@ static int vfio_mdev_init_dev(struct vfio_device *vdev)
 static void vfio_mdev_release_dev(struct vfio_device *vdev)
 {
 	kfree(to_vfio_mdev(vdev)->memory);
-	/* pairs with the wait in vfio_mdev_exit() */
+	/* pairs with vfio_mdev_wait_released() */
 	if (atomic_dec_and_test(&vfio_mdev_devices))
 		wake_up_var(&vfio_mdev_devices);
 }
@@ -1135,18 +1135,29 @@ static struct mdev_driver vfio_mdev_driver = {
 	},
 };
 
+/* There is no driver, but VFIO may have devices of ours to release. */
+static void vfio_mdev_wait_released(void)
+{
+	/* pairs with vfio_mdev_release_dev() */
+	wait_var_event(&vfio_mdev_devices, !atomic_read(&vfio_mdev_devices));
+	/* who ended the wait may still be on its way out of this module */
+	synchronize_rcu_tasks();
+}
+
 static int __init vfio_mdev_init(void)
 {
-	return mdev_register_bridge(&vfio_mdev_driver);
+	int ret = mdev_register_bridge(&vfio_mdev_driver);
+
+	/* devices may have been bound, and unbound again */
+	if (ret)
+		vfio_mdev_wait_released();
+	return ret;
 }
 
 static void __exit vfio_mdev_exit(void)
 {
 	mdev_unregister_bridge(&vfio_mdev_driver);
-	/* pairs with vfio_mdev_release_dev() */
-	wait_var_event(&vfio_mdev_devices, !atomic_read(&vfio_mdev_devices));
-	/* who ended the wait may still be on its way out of this module */
-	synchronize_rcu_tasks();
+	vfio_mdev_wait_released();
 }
 
 module_init(vfio_mdev_init);
