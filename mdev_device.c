@@ -220,7 +220,7 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 
 	spin_lock(&obj->lock);
 	if (obj->state != MDEV_REMOVING) {
-		obj->users++;
+		WRITE_ONCE(obj->users, obj->users + 1);
 		atomic_inc(&obj->type->parent->open);
 		obj->holder.pid = task_tgid_nr(current);
 		get_task_comm(obj->holder.comm, current);
@@ -246,7 +246,7 @@ void mdev_close(struct mdev_device *mdev)
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
 	WRITE_ONCE(obj->bridge, NULL);
-	obj->users--;
+	WRITE_ONCE(obj->users, obj->users - 1);
 	atomic_dec(&parent->open);
 	wake_up_all(&parent->wait);
 	spin_unlock(&obj->lock);
@@ -441,7 +441,7 @@ static void mdev_device_list(struct mdev_device_obj *obj)
 
 	spin_lock(&parent->devices_lock);
 	list_add_tail(&obj->mdev.next, &parent->devices);
-	parent->nr_devices++;
+	WRITE_ONCE(parent->nr_devices, parent->nr_devices + 1);
 	spin_unlock(&parent->devices_lock);
 }
 
@@ -451,7 +451,7 @@ static void mdev_device_unlist(struct mdev_device_obj *obj)
 
 	spin_lock(&parent->devices_lock);
 	list_del(&obj->mdev.next);
-	parent->nr_devices--;
+	WRITE_ONCE(parent->nr_devices, parent->nr_devices - 1);
 	spin_unlock(&parent->devices_lock);
 }
 
