@@ -114,12 +114,8 @@ mdev_parent_find_handle(const struct mdev_parent *handle)
 	return NULL;
 }
 
-/*
- * The parent is listed from here on, so that a second registration fails. @handle:
- * modern door: the vendor's; NULL otherwise.
- */
-static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev,
-						   struct mdev_parent *handle)
+/* A parent that nobody else knows of; the caller says what it is. */
+static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 {
 	struct mdev_parent_obj *parent;
 
@@ -131,29 +127,38 @@ static struct mdev_parent_obj *mdev_parent_reserve(struct device *dev,
 	if (!parent)
 		return ERR_PTR(-ENOMEM);
 
-	mutex_lock(&mdev_parents_lock);
-	if (mdev_parent_find(dev) ||
-	    (handle && mdev_parent_find_handle(handle))) {
-		mutex_unlock(&mdev_parents_lock);
-		kfree(parent);
-		return ERR_PTR(-EEXIST);
-	}
-
-	mdev_object_born();
 	kref_init(&parent->ref);
 	parent->state = MDEV_PARENT_SETUP;
-	/* dropped in mdev_parent_forget() */
-	parent->dev = get_device(dev);
-	parent->parent = handle;
+	parent->dev = dev;
+	parent->late = late;
 	init_rwsem(&parent->unreg_sem);
 	INIT_LIST_HEAD(&parent->types);
 	spin_lock_init(&parent->devices_lock);
 	INIT_LIST_HEAD(&parent->devices);
 	init_waitqueue_head(&parent->wait);
+	return parent;
+}
+
+/*
+ * From here on a second registration fails, and debugfs shows the parent. Frees it
+ * on failure.
+ */
+static int mdev_parent_reserve(struct mdev_parent_obj *parent)
+{
+	mutex_lock(&mdev_parents_lock);
+	if (mdev_parent_find(parent->dev) ||
+	    (parent->parent && mdev_parent_find_handle(parent->parent))) {
+		mutex_unlock(&mdev_parents_lock);
+		kfree(parent);
+		return -EEXIST;
+	}
+
+	mdev_object_born();
+	/* dropped in mdev_parent_forget() */
+	get_device(parent->dev);
 	list_add_tail(&parent->next, &mdev_parents);
 	mutex_unlock(&mdev_parents_lock);
-
-	return parent;
+	return 0;
 }
 
 /* The vendor's memory is out of reach when this returns. */
@@ -268,15 +273,16 @@ static int mdev_add_classic(struct device *dev, const struct mdev_parent_ops *op
 			    enum mdev_form form, bool late)
 {
 	struct mdev_parent_obj *parent;
+	int ret;
 
-	parent = mdev_parent_reserve(dev, NULL);
+	parent = mdev_parent_alloc(dev, late);
 	if (IS_ERR(parent))
 		return PTR_ERR(parent);
-
 	parent->ops = ops;
 	parent->form = form;
-	parent->late = late;
-	return mdev_parent_publish(parent);
+
+	ret = mdev_parent_reserve(parent);
+	return ret ?: mdev_parent_publish(parent);
 }
 
 static int mdev_device_register(struct device *dev,
@@ -372,21 +378,26 @@ static int mdev_add_modern(struct mdev_parent *parent, struct device *dev,
 			   bool late)
 {
 	struct mdev_parent_obj *obj;
+	int ret;
 
-	obj = mdev_parent_reserve(dev, parent);
+	obj = mdev_parent_alloc(dev, late);
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
+	obj->parent = parent;
+	obj->driver = mdev_driver;
+	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
+					  mdev_driver->max_instances));
 
+	ret = mdev_parent_reserve(obj);
+	if (ret)
+		return ret;
+
+	/* not before: it may be in use by the registration there is */
 	memset(parent, 0, sizeof(*parent));
 	parent->dev = dev;
 	parent->mdev_driver = mdev_driver;
 	parent->types = types;
 	parent->nr_types = nr_types;
-
-	obj->driver = mdev_driver;
-	obj->late = late;
-	atomic_set(&obj->available, min_t(unsigned int, INT_MAX,
-					  mdev_driver->max_instances));
 	return mdev_parent_publish(obj);
 }
 
