@@ -270,6 +270,8 @@ static void vendor_unregister(struct vendor *v)
 	} else {
 		mdev_unregister_device(v->dev);
 	}
+	/* gone, even if the vendor would have kept it */
+	v->mdev = NULL;
 }
 
 static void vendor_free(void *data)
@@ -780,6 +782,26 @@ static void vendor_memory(struct kunit *test)
 	kobject_put(&type->kobj);
 }
 
+/* Upstream once had the type's release look at a parent that was gone. */
+static void type_not_holding_parent(struct kunit *test)
+{
+	const struct door *door = test->param_value;
+	struct vendor *v = vendor_new(test, "parent", door->modern);
+	struct mdev_parent_obj *parent;
+	struct mdev_type_obj *type;
+
+	KUNIT_ASSERT_EQ(test, 0, vendor_register(v));
+	type = type_a(v);
+	parent = type->parent;
+	/* the registration has one, too */
+	KUNIT_EXPECT_EQ(test, 1 + list_count_nodes(&parent->types),
+			kref_read(&parent->ref));
+	kobject_get(&type->kobj);
+	vendor_unregister(v);
+	KUNIT_EXPECT_LE(test, 1, kref_read(&parent->ref));
+	kobject_put(&type->kobj);
+}
+
 /*
  * UUIDs.
  */
@@ -1166,6 +1188,9 @@ static void remove_makes_way(struct kunit *test)
 	/* now the unregistration asks */
 	expect_request(test, v);
 	KUNIT_EXPECT_FALSE(test, completion_done(&unregister->done));
+	/* which somebody else does; nobody waits for that */
+	mdev_unregister_device(v->dev);
+	KUNIT_EXPECT_FALSE(test, completion_done(&unregister->done));
 	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev, NULL));
 	KUNIT_EXPECT_EQ(test, 0, v->removes);
 
@@ -1335,6 +1360,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(register_again, doors_gen_params),
 	KUNIT_CASE(unregister_unregistered),
 	KUNIT_CASE_PARAM(vendor_memory, doors_gen_params),
+	KUNIT_CASE_PARAM(type_not_holding_parent, doors_gen_params),
 	KUNIT_CASE_PARAM(uuid_syntax, uuid_strings_gen_params),
 	KUNIT_CASE(uuid_taken),
 	KUNIT_CASE_PARAM(uuid_many, doors_gen_params),
