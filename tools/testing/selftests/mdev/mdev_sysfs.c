@@ -329,6 +329,35 @@ TEST_F(door, vendor_create_error)
 	expect_clean();
 }
 
+/* whatever it is that fails, nothing is left */
+TEST_F(door, create_undone)
+{
+	static const char * const functions[] = {
+		"dev_set_name", "device_add", "sysfs_create_link",
+		"sysfs_create_groups", "device_driver_attach",
+	};
+	unsigned int i;
+	int n, ret;
+
+	if (module_load("mdev_test_fail"))
+		SKIP(return, "no kprobes in this kernel");
+	for (i = 0; i < ARRAY_SIZE(functions); i++) {
+		for (n = 0; n < 5; n++) {
+			ret = file_write_fails(functions[i], n, self->uuid,
+					       TYPE0_DIR "/create");
+			if (ret == 1)
+				break;
+			EXPECT_EQ(-ENOMEM, ret);
+			expect_clean();
+			EXPECT_EQ(0, dir_count(TYPE0_DIR "/devices"));
+			EXPECT_FALSE(file_exists(PARENT0 "/%s", self->uuid));
+		}
+		EXPECT_LT(0, n)
+			TH_LOG("%s is not called", functions[i]);
+		EXPECT_EQ(0, mdev_remove(self->uuid));
+	}
+}
+
 /* upstream bug: vendor's remove error masked; here nothing is lost either */
 TEST_F(classic, vendor_remove_error)
 {

@@ -131,6 +131,23 @@ bool file_exists(const char *fmt, ...)
 	return !lstat(path.name, &st);
 }
 
+int file_write_fails(const char *function, int n, const char *text,
+		     const char *path)
+{
+	static const char fail[] = "/sys/module/mdev_test_fail/parameters/call";
+	char call[64];
+	int ret, armed;
+
+	snprintf(call, sizeof(call), "%s %d", function, n);
+	ret = file_write(call, "%s", fail);
+	if (ret)
+		return ret;
+	ret = file_write(text, "%s", path);
+	armed = file_read_int("%s", fail);
+	file_write("-", "%s", fail);
+	return armed && !ret ? 1 : ret;
+}
+
 int link_base(char *buf, size_t size, const char *fmt, ...)
 {
 	struct path path;
@@ -195,6 +212,7 @@ int modules_reset(void)
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
+		"mdev_test_modern", "mdev_test_fail",
 		"vfio_mdev", "mdev",
 	};
 	unsigned int i;

@@ -34,6 +34,13 @@ int file_read(char *buf, size_t size, const char *path, ...)
 int file_read_int(const char *path, ...) __printf(1, 2);
 int file_mode(const char *path, ...) __printf(1, 2);
 bool file_exists(const char *path, ...) __printf(1, 2);
+/*
+ * Write, while call number @n (from 0) that mdev.ko makes to @function fails, one of
+ * those that the module mdev_test_fail knows. 1 if there was no such call; the write
+ * has succeeded then.
+ */
+int file_write_fails(const char *function, int n, const char *text,
+		     const char *path);
 int link_base(char *buf, size_t size, const char *path, ...)
 	__printf(3, 4);
 int dir_count(const char *path);
