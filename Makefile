@@ -53,6 +53,8 @@ help:
 	@echo '  make check-docs     make docs, and run the commands that the documents show'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
+	@echo '  make check-mutants  put faults into the sources, one at a time, and see which test'
+	@echo '                      finds each; half an hour, not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck,'
 	@echo '                      coccinelle, and a model of a device'"'"'s life'
 	@echo
@@ -154,6 +156,9 @@ deb:
 check-packages:
 	@tools/packages/check
 
+check-mutants:
+	@tools/testing/mutants/run
+
 bench:
 	@tools/bench/bench
 
@@ -170,5 +175,6 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late coverage check-clients check-docs check-packages deb lint bench bench-late \
+	selftests check-late coverage check-clients check-docs check-packages check-mutants \
+	deb lint bench bench-late \
 	graft ungraft patches
