@@ -58,6 +58,9 @@ help:
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck,'
 	@echo '                      coccinelle, and a model of a device'"'"'s life'
 	@echo
+	@echo '  make fuzz           a million inputs that nobody would think of, led by coverage;'
+	@echo '                      hours'
+	@echo
 	@echo '  make bench          what mdev costs, against the kernel'"'"'s own and none at all; half'
 	@echo '                      an hour, wants a quiet machine; tables, plots in build/bench'
 	@echo '  make bench-late     what a built-in vendor'"'"'s registration costs, by their number'
@@ -150,6 +153,9 @@ check-docs: docs
 lint:
 	@tools/lint
 
+fuzz:
+	@tools/vm/fuzz
+
 deb:
 	@tools/packages/build
 
@@ -176,5 +182,5 @@ patches:
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
 	selftests check-late coverage check-clients check-docs check-packages check-mutants \
-	deb lint bench bench-late \
+	deb lint fuzz bench bench-late \
 	graft ungraft patches
