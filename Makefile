@@ -45,6 +45,8 @@ help:
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
+	@echo '  make hammer         everything against everything, checked by a model, for ten minutes'
+	@echo '                      on the newest kernel; not part of make check'
 	@echo '  make coverage       which lines and branches the selftests reach, as HTML in'
 	@echo '                      build/coverage; builds a kernel for it; not part of make check'
 	@echo '  make check-clients  the distribution'"'"'s mdevctl, libvirt and QEMU with our modules,'
@@ -128,6 +130,9 @@ selftests:
 check-late:
 	@tools/vm/late
 
+hammer:
+	@MDEV_SECONDS=$${MDEV_SECONDS:-600} tools/vm/check --kernels newest mdev_hammer
+
 coverage:
 	@tools/vm/coverage $(TESTS)
 
@@ -181,6 +186,6 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late coverage check-clients check-docs check-packages check-mutants \
+	selftests check-late hammer coverage check-clients check-docs check-packages check-mutants \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches
