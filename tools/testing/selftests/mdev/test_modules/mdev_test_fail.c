@@ -73,6 +73,11 @@ static int fail_call(struct kprobe *p, struct pt_regs *regs)
 	return 1;
 }
 
+/* To have one keeps the kernel from making a jump of the probe, which returns. */
+static void no_jump(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
+{
+}
+
 static void disarm(void)
 {
 	WRITE_ONCE(task, NULL);
@@ -88,6 +93,7 @@ static int arm(const struct function *fn)
 	memset(&probe, 0, sizeof(probe));
 	probe.symbol_name = fn->name;
 	probe.pre_handler = fail_call;
+	probe.post_handler = no_jump;
 	ret = register_kprobe(&probe);
 	if (ret)
 		return ret;
