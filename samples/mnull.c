@@ -113,6 +113,8 @@ struct mnull_reg {
  * @reg: what is registered, or NULL
  * @gone: the module goes, nothing can be registered any more
  * @left: instances left
+ * @devices_lock: protects @devices
+ * @devices: those of the classic door
  */
 struct mnull_parent {
 	struct device *dev;
@@ -120,15 +122,19 @@ struct mnull_parent {
 	struct mnull_reg *reg;
 	bool gone;
 	atomic_t left;
+	spinlock_t devices_lock;	/* protects devices */
+	struct list_head devices;
 };
 
 /**
  * struct mnull_dev - a mediated device of the classic door
+ * @next: in the parent's devices
  * @page: the region, while the device is open
  * @opens: how often it was opened
  * @requests: how often it was wanted back
  */
 struct mnull_dev {
+	struct list_head next;
 	struct page *page;
 	atomic_t opens;
 	atomic_t requests;
@@ -232,6 +238,7 @@ static const struct attribute_group *mnull_dev_groups[] = {
 
 static int mnull_create(struct kobject *kobj, struct mdev_device *mdev)
 {
+	struct mnull_parent *mp = mnull_parent_of(mdev_parent_dev(mdev));
 	struct mnull_dev *md;
 	int ret;
 
@@ -244,17 +251,26 @@ static int mnull_create(struct kobject *kobj, struct mdev_device *mdev)
 		kfree(md);
 		return ret;
 	}
+	spin_lock(&mp->devices_lock);
+	list_add(&md->next, &mp->devices);
+	spin_unlock(&mp->devices_lock);
 	mdev_set_drvdata(mdev, md);
 	return 0;
 }
 
 static int mnull_remove(struct mdev_device *mdev)
 {
+	struct mnull_parent *mp = mnull_parent_of(mdev_parent_dev(mdev));
+	struct mnull_dev *md = mdev_get_drvdata(mdev);
+
 	msleep(delay_remove);
 	if (fail_remove)
 		return -fail_remove;
 
-	kfree(mdev_get_drvdata(mdev));
+	spin_lock(&mp->devices_lock);
+	list_del(&md->next);
+	spin_unlock(&mp->devices_lock);
+	kfree(md);
 	mnull_unclaim(mdev_parent_dev(mdev));
 	return 0;
 }
@@ -564,12 +580,18 @@ static int mnull_register(struct mnull_parent *mp)
 
 static void mnull_unregister(struct mnull_parent *mp)
 {
+	struct mnull_dev *md, *next;
+
 	lockdep_assert_held(&mp->lock);
 
 	if (mnull_modern() && mp->reg)
 		mdev_unregister_parent(&mp->reg->parent);
 	else if (!mnull_modern())
 		mdev_unregister_device(mp->dev);
+	/* mdev has overruled who refused to remove these: nobody has them now */
+	list_for_each_entry_safe(md, next, &mp->devices, next)
+		kfree(md);
+	INIT_LIST_HEAD(&mp->devices);
 	mnull_reg_free(mp->reg);
 	mp->reg = NULL;
 }
@@ -636,6 +658,8 @@ static int mnull_add_parent(struct mnull_parent *mp, unsigned int i)
 	int ret;
 
 	mutex_init(&mp->lock);
+	spin_lock_init(&mp->devices_lock);
+	INIT_LIST_HEAD(&mp->devices);
 	atomic_set(&mp->left, instances);
 
 	mutex_lock(&mp->lock);
