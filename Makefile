@@ -56,7 +56,7 @@ help:
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and see which test'
-	@echo '                      finds each; half an hour, not part of make check'
+	@echo '                      finds each; most of an hour, not part of make check'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc, shellcheck,'
 	@echo '                      coccinelle, and a model of a device'"'"'s life'
 	@echo

@@ -752,6 +752,34 @@ static void unregister_unregistered(struct kunit *test)
 	expect_nothing(test, v, refs);
 }
 
+/* A vendor ought to keep its driver until its parents are gone. */
+static void driver_gone(struct kunit *test)
+{
+	struct vendor *v = vendor_new_registered(test, "parent", true);
+
+	mdev_unregister_driver(&v->driver);
+	KUNIT_EXPECT_EQ(test, -ENODEV, admin_create(v, "a", 1));
+	KUNIT_EXPECT_FALSE(test, admin_sees(v, UUID, 1));
+
+	driver_name(v->driver_name, sizeof(v->driver_name));
+	KUNIT_ASSERT_EQ(test, 0, mdev_register_driver(&v->driver));
+	KUNIT_EXPECT_EQ(test, 0, admin_create(v, "a", 1));
+}
+
+/* It is bound to devices of its own parents, and to no others. */
+static void driver_of_others(struct kunit *test)
+{
+	struct vendor *v = vendor_new_registered(test, "classic", false);
+	struct device *dev;
+
+	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
+	dev = mdev_dev(v->mdev);
+	device_release_driver(dev);
+	vendor_new_registered(test, "modern", true);
+	KUNIT_EXPECT_NULL(test, dev->driver);
+	KUNIT_EXPECT_EQ(test, 1, device_attach(dev));
+}
+
 /* A reference to whatever does not bring the vendor's memory back. */
 static void vendor_memory(struct kunit *test)
 {
@@ -1045,6 +1073,25 @@ static void open_in_state(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, mdev_is_open(v->mdev));
 		KUNIT_EXPECT_EQ(test, 0, atomic_read(&parent->open));
 	}
+}
+
+/* Who looked at the device before it was claimed comes too late. */
+static void bind_while_removing(struct kunit *test)
+{
+	struct vendor *v = vendor_new_registered(test, "parent", false);
+	struct device_driver *driver;
+	struct device *dev;
+
+	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
+	dev = mdev_dev(v->mdev);
+	driver = dev->driver;
+	device_release_driver(dev);
+
+	set_state(v->mdev, MDEV_REMOVING);
+	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(driver, dev));
+	KUNIT_EXPECT_NULL(test, dev->driver);
+	set_state(v->mdev, MDEV_LIVE);
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(driver, dev));
 }
 
 static const struct removal {
@@ -1359,6 +1406,8 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(register_twice, two_doors_gen_params),
 	KUNIT_CASE_PARAM(register_again, doors_gen_params),
 	KUNIT_CASE(unregister_unregistered),
+	KUNIT_CASE(driver_gone),
+	KUNIT_CASE(driver_of_others),
 	KUNIT_CASE_PARAM(vendor_memory, doors_gen_params),
 	KUNIT_CASE_PARAM(type_not_holding_parent, doors_gen_params),
 	KUNIT_CASE_PARAM(uuid_syntax, uuid_strings_gen_params),
@@ -1370,6 +1419,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(create_link_fails, doors_gen_params),
 	KUNIT_CASE_PARAM(parent_is_busy, doors_gen_params),
 	KUNIT_CASE(open_in_state),
+	KUNIT_CASE(bind_while_removing),
 	KUNIT_CASE_PARAM(remove_in_state, removals_gen_params),
 	KUNIT_CASE_PARAM(remove_vendor_refuses, vendor_rets_gen_params),
 	KUNIT_CASE(remove_waits_for_close),
