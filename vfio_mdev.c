@@ -23,10 +23,11 @@
 
 /*
  * How long, and how often, to wait for a vendor that is to unpin before VFIO is
- * given the chance to sort out its locks. It gives up after ten times.
+ * given the chance to sort out its locks. It asks eleven times, and then kills the
+ * host.
  */
-#define VFIO_MDEV_UNMAP_TIMEOUT		HZ
-#define VFIO_MDEV_UNMAP_ASKS		5
+#define VFIO_MDEV_UNMAP_TIMEOUT		(HZ / 2)
+#define VFIO_MDEV_UNMAP_ASKS		9
 
 /* no region has that many capabilities, and no vendor makes us allocate more */
 #define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
@@ -55,6 +56,27 @@ struct vfio_mdev_pin {
 };
 
 /**
+ * struct vfio_mdev_unmap - a range that VFIO wants back
+ * @next: in mem->unmapping
+ * @first: IOVA of the first byte
+ * @last: IOVA of the last byte
+ * @serial: of the latest pin that this is about
+ * @asked: how often VFIO has asked
+ * @users: how many of those who were asked wait; nothing is pinned in the range as
+ *	long as anybody does
+ * @done: the vendor was told, and those pins are gone
+ */
+struct vfio_mdev_unmap {
+	struct list_head next;
+	u64 first;
+	u64 last;
+	u64 serial;
+	unsigned int asked;
+	unsigned int users;
+	bool done;
+};
+
+/**
  * struct vfio_mdev_memory - the user's memory, as a vendor uses it
  * @vm: the device
  * @unmaps: told of unmapped ranges like the vendor's op
@@ -62,16 +84,10 @@ struct vfio_mdev_pin {
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
  * @serial: of the latest pin
  * @open: the vendor may be told of unmapped ranges
- * @unmapping: it is being told, by @unmap_work
- * @unmap_serial: up to which pins this is about
- * @unmap_first: IOVA of the first byte of that range
- * @unmap_last: IOVA of the last byte
- * @unmap_asked: how often VFIO has asked for that
- * @unmap_users: how many of those who were asked wait; nothing is pinned in the
- *	range as long as anybody does
- * @unmap_done: the vendor was told, and those pins are gone
+ * @usable: the vendor may pin, which it may somewhat longer
+ * @unmapping: those ranges; who was asked last, or @unmap_work, takes one out
  * @unmap_work: tells the vendor
- * @wait: for pins to be done or gone, and for the end of @unmapping
+ * @wait: for pins to be done or gone, and for the end of an unmap
  */
 struct vfio_mdev_memory {
 	struct vfio_mdev *vm;
@@ -80,13 +96,8 @@ struct vfio_mdev_memory {
 	struct rb_root_cached pins;
 	u64 serial;
 	bool open;
-	bool unmapping;
-	u64 unmap_serial;
-	u64 unmap_first;
-	u64 unmap_last;
-	unsigned int unmap_asked;
-	unsigned int unmap_users;
-	bool unmap_done;
+	bool usable;
+	struct list_head unmapping;
 	struct work_struct unmap_work;
 	wait_queue_head_t wait;
 };
@@ -210,10 +221,14 @@ static bool vfio_mdev_pins_gone(struct vfio_mdev_memory *mem, u64 first, u64 las
 static bool vfio_mdev_is_unmapping(struct vfio_mdev_memory *mem, u64 first,
 				   u64 last)
 {
+	struct vfio_mdev_unmap *unmap;
+
 	lockdep_assert_held(&mem->lock);
 
-	return mem->unmapping && mem->unmap_users && mem->unmap_first <= last &&
-	       mem->unmap_last >= first;
+	list_for_each_entry(unmap, &mem->unmapping, next)
+		if (unmap->users && unmap->first <= last && unmap->last >= first)
+			return true;
+	return false;
 }
 
 static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
@@ -230,19 +245,22 @@ static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last
  * Before VFIO pins, as it may want back what it has pinned before it says so. Not
  * in a range that is being unmapped, or that would never end.
  */
-static bool vfio_mdev_pin_add(struct vfio_mdev_memory *mem,
-			      struct vfio_mdev_pin *pin)
+static int vfio_mdev_pin_add(struct vfio_mdev_memory *mem,
+			     struct vfio_mdev_pin *pin)
 {
-	bool allowed;
+	int ret = 0;
 
 	spin_lock(&mem->lock);
-	allowed = !vfio_mdev_is_unmapping(mem, pin->first, pin->last);
-	if (allowed) {
+	if (!mem->usable)
+		ret = -ENODEV;
+	else if (vfio_mdev_is_unmapping(mem, pin->first, pin->last))
+		ret = -EINVAL;
+	if (!ret) {
 		pin->serial = ++mem->serial;
 		vfio_mdev_pins_insert(pin, &mem->pins);
 	}
 	spin_unlock(&mem->lock);
-	return allowed;
+	return ret;
 }
 
 static void vfio_mdev_pin_free(struct vfio_mdev_memory *mem,
@@ -283,9 +301,10 @@ static int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 		return -ENOMEM;
 	pin->first = first;
 	pin->last = last;
-	if (!vfio_mdev_pin_add(mem, pin)) {
+	ret = vfio_mdev_pin_add(mem, pin);
+	if (ret) {
 		kfree(pin);
-		return -EINVAL;
+		return ret;
 	}
 
 	ret = vfio_pin_pages(&mem->vm->vdev, first, npage, prot, pages);
@@ -360,12 +379,10 @@ static void vfio_mdev_unpin_rest(struct vfio_mdev_memory *mem, u64 first,
 			count);
 }
 
-static void vfio_mdev_unmap_work(struct work_struct *work)
+static void vfio_mdev_unmap_tell(struct vfio_mdev_memory *mem,
+				 struct vfio_mdev_unmap *range)
 {
-	struct vfio_mdev_memory *mem = container_of(work, struct vfio_mdev_memory,
-						    unmap_work);
-	u64 first = mem->unmap_first, last = mem->unmap_last;
-	u64 serial = mem->unmap_serial;
+	u64 first = range->first, last = range->last, serial = range->serial;
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz	= sizeof(unmap),
 		.iova	= first,
@@ -381,111 +398,156 @@ static void vfio_mdev_unmap_work(struct work_struct *work)
 	vfio_mdev_unpin_rest(mem, first, last, serial);
 	wait_event(mem->wait, vfio_mdev_no_pin(mem, first, last, serial,
 					       PIN_BUSY | PIN_DONE));
+}
+
+/* The first range that the vendor was not told of. */
+static struct vfio_mdev_unmap *vfio_mdev_unmap_next(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_unmap *unmap, *found = NULL;
 
 	spin_lock(&mem->lock);
-	mem->unmap_done = true;
-	if (!mem->unmap_users)
-		mem->unmapping = false;
+	list_for_each_entry(unmap, &mem->unmapping, next) {
+		if (!unmap->done) {
+			found = unmap;
+			break;
+		}
+	}
+	spin_unlock(&mem->lock);
+	return found;
+}
+
+/*
+ * If nobody waits, the range is free to be pinned again: VFIO will see that all is
+ * gone, and is most likely done with it before anybody pins.
+ */
+static void vfio_mdev_unmap_put(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_unmap *unmap)
+{
+	lockdep_assert_held(&mem->lock);
+
+	if (!unmap->done || unmap->users)
+		return;
+	list_del(&unmap->next);
+	kfree(unmap);
+}
+
+static void vfio_mdev_unmap_end(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_unmap *unmap)
+{
+	spin_lock(&mem->lock);
+	unmap->done = true;
+	vfio_mdev_unmap_put(mem, unmap);
 	vfio_mdev_pins_changed(mem);
 	spin_unlock(&mem->lock);
 }
 
-/*
- * Have the vendor told, and look after @unmapping. 0: it is still busy with another
- * range; -ENODEV: it is about to release the device, and unpins anyway.
- */
-static int vfio_mdev_unmap_join(struct vfio_mdev_memory *mem, u64 first, u64 last)
+static void vfio_mdev_unmap_work(struct work_struct *work)
 {
-	int ret = 0;
+	struct vfio_mdev_memory *mem = container_of(work, struct vfio_mdev_memory,
+						    unmap_work);
+	struct vfio_mdev_unmap *unmap;
 
-	spin_lock(&mem->lock);
-	if (!mem->open) {
-		ret = -ENODEV;
-	} else if (!mem->unmapping) {
-		mem->unmapping = true;
-		mem->unmap_serial = mem->serial;
-		mem->unmap_first = first;
-		mem->unmap_last = last;
-		mem->unmap_asked = 0;
-		mem->unmap_done = false;
-		mem->unmap_users = 1;
-		schedule_work(&mem->unmap_work);
-		ret = 1;
-	} else if (!mem->unmap_done && mem->unmap_first <= first &&
-		   mem->unmap_last >= last) {
-		mem->unmap_users++;
-		ret = 1;
+	while ((unmap = vfio_mdev_unmap_next(mem))) {
+		vfio_mdev_unmap_tell(mem, unmap);
+		vfio_mdev_unmap_end(mem, unmap);
 	}
-	spin_unlock(&mem->lock);
-	return ret;
 }
 
-static bool vfio_mdev_unmap_done(struct vfio_mdev_memory *mem)
+/* The range, among those that the vendor is to be told of. */
+static struct vfio_mdev_unmap *
+vfio_mdev_unmap_find(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	struct vfio_mdev_unmap *unmap;
+
+	lockdep_assert_held(&mem->lock);
+
+	list_for_each_entry(unmap, &mem->unmapping, next)
+		if (!unmap->done && unmap->first <= first && unmap->last >= last)
+			return unmap;
+	return NULL;
+}
+
+/*
+ * Have the vendor told, if it was not yet; the caller waits. A device that is about
+ * to be closed is told nothing any more, and lets go of everything anyway. NULL: that
+ * is all gone.
+ */
+static struct vfio_mdev_unmap *
+vfio_mdev_unmap_join(struct vfio_mdev_memory *mem, u64 first, u64 last,
+		     long *timeout)
+{
+	struct vfio_mdev_unmap *unmap = NULL, *new;
+
+	/* small, and there is nobody to tell of an error */
+	new = kzalloc_obj(*new, GFP_KERNEL | __GFP_NOFAIL);
+	spin_lock(&mem->lock);
+	if (!vfio_mdev_pin_find(mem, first, last, U64_MAX, PIN_BUSY | PIN_DONE))
+		goto out;
+	unmap = vfio_mdev_unmap_find(mem, first, last);
+	if (!unmap) {
+		unmap = new;
+		new = NULL;
+		unmap->first = first;
+		unmap->last = last;
+		unmap->serial = mem->serial;
+		list_add_tail(&unmap->next, &mem->unmapping);
+		if (mem->open)
+			schedule_work(&mem->unmap_work);
+	}
+	unmap->users++;
+	*timeout = unmap->asked++ < VFIO_MDEV_UNMAP_ASKS ?
+		   VFIO_MDEV_UNMAP_TIMEOUT : MAX_SCHEDULE_TIMEOUT;
+out:
+	spin_unlock(&mem->lock);
+	kfree(new);
+	return unmap;
+}
+
+static bool vfio_mdev_unmap_done(struct vfio_mdev_memory *mem,
+				 struct vfio_mdev_unmap *unmap)
 {
 	bool done;
 
 	spin_lock(&mem->lock);
-	done = mem->unmap_done;
+	done = unmap->done;
 	spin_unlock(&mem->lock);
 	return done;
 }
 
-/*
- * The last one makes the range free to be pinned again. If that is who VFIO asked,
- * VFIO is most likely done with it before anybody does.
- */
-static void vfio_mdev_unmap_leave(struct vfio_mdev_memory *mem)
+static void vfio_mdev_unmap_leave(struct vfio_mdev_memory *mem,
+				  struct vfio_mdev_unmap *unmap)
 {
 	spin_lock(&mem->lock);
-	if (!--mem->unmap_users && mem->unmap_done) {
-		mem->unmapping = false;
-		vfio_mdev_pins_changed(mem);
-	}
+	unmap->users--;
+	vfio_mdev_unmap_put(mem, unmap);
 	spin_unlock(&mem->lock);
-}
-
-/* How long VFIO can be kept waiting now. */
-static long vfio_mdev_unmap_patience(struct vfio_mdev_memory *mem)
-{
-	long timeout = VFIO_MDEV_UNMAP_TIMEOUT;
-
-	spin_lock(&mem->lock);
-	if (mem->unmapping && mem->unmap_asked++ >= VFIO_MDEV_UNMAP_ASKS)
-		timeout = MAX_SCHEDULE_TIMEOUT;
-	spin_unlock(&mem->lock);
-	return timeout;
 }
 
 /*
  * VFIO wants a range back. Its type1 back end holds a lock while it asks that is
  * taken inside of the one that vfio_pin_pages() and vfio_unpin_pages() take, when
- * another device joins or leaves the container. So nobody who pins or unpins may
- * be waited for without end here. But VFIO asks again, and meanwhile lets go of
- * the lock.
+ * another device joins or leaves the container, and when another thread unmaps. So
+ * nobody who pins or unpins may be waited for without end here. But VFIO asks again,
+ * and meanwhile lets go of the lock. When it has asked too often, a thread that
+ * hangs is better than a host that dies.
  */
 static void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct vfio_mdev_memory *mem;
+	struct vfio_mdev_unmap *unmap;
 	u64 last = iova + length - 1;
 	long timeout;
-	int joined;
 
 	/* VFIO may ask a device that is just about to be opened the first time */
 	mem = smp_load_acquire(&to_vfio_mdev(vdev)->memory);
 	if (!mem || vfio_mdev_pins_gone(mem, iova, last))
 		return;
 
-	timeout = wait_event_timeout(mem->wait,
-				     (joined = vfio_mdev_unmap_join(mem, iova,
-								    last)),
-				     vfio_mdev_unmap_patience(mem));
-	if (joined > 0) {
-		wait_event_timeout(mem->wait, vfio_mdev_unmap_done(mem), timeout);
-		vfio_mdev_unmap_leave(mem);
-	} else if (joined < 0) {
-		wait_event_timeout(mem->wait,
-				   vfio_mdev_pins_gone(mem, iova, last), timeout);
-	}
+	unmap = vfio_mdev_unmap_join(mem, iova, last, &timeout);
+	if (!unmap)
+		return;
+	wait_event_timeout(mem->wait, vfio_mdev_unmap_done(mem, unmap), timeout);
+	vfio_mdev_unmap_leave(mem, unmap);
 }
 
 static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
@@ -525,6 +587,7 @@ static int vfio_mdev_memory_alloc(struct vfio_mdev *vm)
 	BLOCKING_INIT_NOTIFIER_HEAD(&mem->unmaps);
 	spin_lock_init(&mem->lock);
 	mem->pins = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&mem->unmapping);
 	INIT_WORK(&mem->unmap_work, vfio_mdev_unmap_work);
 	init_waitqueue_head(&mem->wait);
 	/* pairs with vfio_mdev_dma_unmap() */
@@ -546,6 +609,7 @@ static int vfio_mdev_memory_begin(struct vfio_mdev *vm)
 	mem = vm->memory;
 	spin_lock(&mem->lock);
 	mem->open = true;
+	mem->usable = true;
 	spin_unlock(&mem->lock);
 	return 0;
 }
@@ -562,6 +626,7 @@ static void vfio_mdev_memory_end(struct vfio_mdev_memory *mem)
 /* The vendor has released the device, and should have done this. */
 static void vfio_mdev_memory_forget(struct vfio_mdev_memory *mem)
 {
+	struct vfio_mdev_unmap *unmap;
 	struct notifier_block *nb;
 
 	while ((nb = rcu_access_pointer(mem->unmaps.head))) {
@@ -569,7 +634,15 @@ static void vfio_mdev_memory_forget(struct vfio_mdev_memory *mem)
 			"vendor forgot to unregister a notifier, done for it\n");
 		blocking_notifier_chain_unregister(&mem->unmaps, nb);
 	}
+	spin_lock(&mem->lock);
+	mem->usable = false;
+	spin_unlock(&mem->lock);
+	/* what it is in the midst of does end */
+	wait_event(mem->wait,
+		   vfio_mdev_no_pin(mem, 0, U64_MAX, U64_MAX, PIN_BUSY));
 	vfio_mdev_unpin_rest(mem, 0, U64_MAX, U64_MAX);
+	while ((unmap = vfio_mdev_unmap_next(mem)))
+		vfio_mdev_unmap_end(mem, unmap);
 }
 
 static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)

@@ -359,6 +359,30 @@ TEST_F(dma, vendor_forgets_on_release)
 	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
 }
 
+static void *close_device(void *arg)
+{
+	struct client *c = arg;
+
+	vfio_close_device(&c->vc);
+	return NULL;
+}
+
+/* longer than VFIO asks for the memory: it kills the host then */
+TEST_F_TIMEOUT(dma, unmap_while_slowly_closed, 60)
+{
+	struct client *c = &self->c;
+	pthread_t thread;
+
+	if (variant->iommufd)
+		SKIP(return, "iommufd loses a wakeup, and waits for a minute");
+	ASSERT_EQ(PAGES, pin(c, IOVA, PAGES, RW));
+	ASSERT_EQ(0, file_write("15000", "/sys/module/mdev_test_dma/parameters/release_ms"));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_device, c));
+	sleep_ms(500);
+	EXPECT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+	pthread_join(thread, NULL);
+}
+
 TEST_F(dma, client_closes_all_at_once)
 {
 	struct client *c = &self->c;
@@ -457,6 +481,62 @@ TEST_F(dma, unmap_races_pin)
 	EXPECT_LT(10, rounds);
 	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "forgot"));
 	EXPECT_FALSE(kmsg_find(self->log, c->uuid, "did not pin"));
+}
+
+struct unmapper {
+	struct client *c;
+	uint64_t iova;
+	unsigned int rounds;
+	long longest;
+	int error;
+};
+
+static void *unmapper(void *arg)
+{
+	struct unmapper *u = arg;
+	long begin;
+	int i, ret;
+
+	do {
+		ret = vfio_dma_map(&u->c->vc, u->c->mem, u->iova, SIZE, true);
+		for (i = 0; i < 4 && !ret; i++)
+			ret = pin(u->c, u->iova + i * PAGE, 1, RW) != 1;
+		begin = now_ms();
+		if (!ret)
+			ret = vfio_dma_unmap(&u->c->vc, u->iova, SIZE);
+		begin = now_ms() - begin;
+		if (begin > u->longest)
+			u->longest = begin;
+		u->rounds++;
+	} while (!ret && !__atomic_load_n(&stop, __ATOMIC_RELAXED));
+	u->error = ret;
+	return NULL;
+}
+
+/* each of them holds a lock of VFIO that the other's unpinning waits for */
+TEST_F(dma, two_unmap)
+{
+	struct unmapper u[2] = {
+		{ .c = &self->c, .iova = 0x40000000 },
+		{ .c = &self->c, .iova = 0x80000000 },
+	};
+	pthread_t threads[2];
+	int i;
+
+	stop = false;
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmapper, &u[i]));
+	sleep_ms(3000);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		TH_LOG("%u rounds, the longest unmap took %ld ms", u[i].rounds,
+		       u[i].longest);
+		EXPECT_EQ(0, u[i].error);
+		EXPECT_LT(0, u[i].rounds);
+	}
+	EXPECT_EQ(0, unmaps(&self->c).pins);
+	EXPECT_FALSE(kmsg_find(self->log, self->c.uuid, "forgot"));
 }
 
 struct neighbour {

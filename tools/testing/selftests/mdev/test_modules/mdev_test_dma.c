@@ -3,6 +3,7 @@
  * A vendor that uses its client's memory as it is told to, and breaks the rules
  * of that if it is told so, too.
  */
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/list.h>
 #include <linux/mdev.h>
@@ -22,6 +23,10 @@ MODULE_PARM_DESC(unmap, "have the op dma_unmap");
 static bool files = true;
 module_param(files, bool, 0444);
 MODULE_PARM_DESC(files, "have an op for what is done to a VFIO file, ioctl");
+
+static unsigned int release_ms;
+module_param(release_ms, uint, 0644);
+MODULE_PARM_DESC(release_ms, "how long a release takes, in ms");
 
 /**
  * struct test_dma - a device
@@ -250,6 +255,7 @@ static void test_dma_release(struct mdev_device *mdev)
 	struct test_dma_pin *pin, *tmp;
 
 	cancel_work_sync(&td->run);
+	msleep(release_ms);
 	mutex_lock(&td->lock);
 	list_for_each_entry_safe(pin, tmp, &td->pins, next) {
 		if (td->forget & TEST_DMA_FORGET_RELEASE) {
