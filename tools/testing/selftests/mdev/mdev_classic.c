@@ -446,6 +446,141 @@ TEST_F(vendor, dma_refused)
 }
 
 /*
+ * Such a vendor describes its regions by its ioctl, into memory of the client. From
+ * Linux 6.19 on, VFIO wants the description in kernel memory, and lays out itself
+ * what the client gets of it.
+ */
+
+struct region_answer {
+	struct vfio_region_info info;
+	struct vfio_region_info_cap_sparse_mmap sparse;
+	struct vfio_region_sparse_mmap_area area;
+	struct vfio_region_info_cap_type type;
+};
+
+static const struct region_answer two_caps = {
+	.info = {
+		.argsz		= sizeof(two_caps),
+		.flags		= VFIO_REGION_INFO_FLAG_READ |
+				  VFIO_REGION_INFO_FLAG_CAPS,
+		.cap_offset	= offsetof(struct region_answer, sparse),
+		.size		= 0x3000,
+		.offset		= 0x70000000,
+	},
+	.sparse = {
+		.header = {
+			.id		= VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+			.version	= 1,
+			.next		= offsetof(struct region_answer, type),
+		},
+		.nr_areas	= 1,
+	},
+	.area = {
+		.offset		= 0x1000,
+		.size		= 0x2000,
+	},
+	.type = {
+		.header = {
+			.id		= VFIO_REGION_INFO_CAP_TYPE,
+			.version	= 1,
+		},
+		.type		= 0x1234,
+		.subtype	= 0x5678,
+	},
+};
+
+/* the vendor's first @size bytes of @answer */
+static int region_answers(struct vfio_client *vc, const struct region_answer *answer,
+			  uint32_t size)
+{
+	struct mdev_test_region region = { .size = size };
+
+	memcpy(region.answer, answer, size);
+	return vendor_do(vc, MDEV_TEST_REGION, &region);
+}
+
+static int region_ask(struct vfio_client *vc, struct region_answer *answer,
+		      uint32_t argsz)
+{
+	memset(answer, 0, sizeof(*answer));
+	answer->info.argsz = argsz;
+	return vendor_do(vc, VFIO_DEVICE_GET_REGION_INFO, answer);
+}
+
+TEST_F(vendor, region_capabilities)
+{
+	struct region_answer full;
+
+	ASSERT_EQ(0, region_answers(&self->vc, &two_caps, sizeof(two_caps)));
+	ASSERT_EQ(0, region_ask(&self->vc, &full, sizeof(full)));
+	EXPECT_EQ(0, memcmp(&full, &two_caps, sizeof(full)));
+
+	/* no room: how much is needed */
+	ASSERT_EQ(0, region_ask(&self->vc, &full, sizeof(full.info)));
+	EXPECT_EQ(sizeof(full), full.info.argsz);
+	EXPECT_EQ(two_caps.info.flags, full.info.flags);
+	EXPECT_EQ(two_caps.info.size, full.info.size);
+	EXPECT_EQ(two_caps.info.offset, full.info.offset);
+	EXPECT_EQ(0, full.sparse.header.id);
+
+	/* a vendor that needs no more than it gets has none */
+	full = two_caps;
+	full.info.argsz = sizeof(full.info);
+	ASSERT_EQ(0, region_answers(&self->vc, &full, sizeof(full.info)));
+	ASSERT_EQ(0, region_ask(&self->vc, &full, sizeof(full)));
+	EXPECT_EQ(two_caps.info.size, full.info.size);
+	EXPECT_EQ(0, full.sparse.header.id);
+
+	ASSERT_EQ(0, region_answers(&self->vc, &full, 0));
+	EXPECT_EQ(-EINVAL, region_ask(&self->vc, &full, sizeof(full)));
+}
+
+TEST_F(vendor, region_capabilities_are_nonsense)
+{
+	const uint32_t size = sizeof(two_caps);
+	static const struct {
+		uint32_t first;
+		uint16_t next;
+	} chains[] = {
+		{ 1, 0 },					/* into itself */
+		{ sizeof(struct vfio_region_info) - 1, 0 },
+		{ size - sizeof(struct vfio_info_cap_header) + 1, 0 },
+		{ size, 0 },					/* out of it */
+		{ UINT32_MAX, 0 },
+		{ offsetof(struct region_answer, sparse), 1 },	/* backwards */
+		{ offsetof(struct region_answer, sparse),	/* a circle */
+		  offsetof(struct region_answer, sparse) },
+		{ offsetof(struct region_answer, sparse),	/* too narrow */
+		  offsetof(struct region_answer, sparse) + 4 },
+		{ offsetof(struct region_answer, sparse), size - 4 },
+		{ offsetof(struct region_answer, sparse), UINT16_MAX },
+	};
+	struct region_answer answer, got;
+	unsigned int i;
+
+	if (!linux_since(6, 19))
+		SKIP(return, "this VFIO leaves it all to the vendor");
+	for (i = 0; i < ARRAY_SIZE(chains); i++) {
+		answer = two_caps;
+		answer.info.cap_offset = chains[i].first;
+		answer.sparse.header.next = chains[i].next;
+		ASSERT_EQ(0, region_answers(&self->vc, &answer, size));
+		EXPECT_EQ(-EIO, region_ask(&self->vc, &got, size))
+			TH_LOG("chain %u", i);
+	}
+
+	/* more than it has, or more than anybody needs */
+	answer = two_caps;
+	answer.info.argsz = size + 64;
+	ASSERT_EQ(0, region_answers(&self->vc, &answer, size));
+	EXPECT_EQ(0, region_ask(&self->vc, &got, size));
+	EXPECT_EQ(size + 64, got.info.argsz);
+	answer.info.argsz = UINT32_MAX;
+	ASSERT_EQ(0, region_answers(&self->vc, &answer, size));
+	EXPECT_EQ(-E2BIG, region_ask(&self->vc, &got, size));
+}
+
+/*
  * What differs between 5.12 and 5.13 is how a type is named to the vendor.
  */
 

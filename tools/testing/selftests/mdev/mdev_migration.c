@@ -22,7 +22,6 @@
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
-#include <sys/utsname.h>
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
@@ -55,16 +54,6 @@
 
 /* not static, or the compiler knows better */
 void *nowhere = (void *)8;
-
-static bool linux_since(int major, int minor)
-{
-	struct utsname name;
-	int a, b;
-
-	if (uname(&name) || sscanf(name.release, "%d.%d", &a, &b) != 2)
-		return false;
-	return a > major || (a == major && b >= minor);
-}
 
 /* VFIO of Linux 6.1 has neither these states nor the feature DATA_SIZE */
 static bool has_precopy(void)

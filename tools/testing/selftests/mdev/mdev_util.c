@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include "mdev_util.h"
@@ -178,6 +179,16 @@ int dir_count(const char *path)
 		count += de->d_name[0] != '.';
 	closedir(dir);
 	return count;
+}
+
+bool linux_since(int major, int minor)
+{
+	struct utsname name;
+	int a, b;
+
+	if (uname(&name) || sscanf(name.release, "%d.%d", &a, &b) != 2)
+		return false;
+	return a > major || (a == major && b >= minor);
 }
 
 int module_load(const char *args)

@@ -45,6 +45,9 @@ int link_base(char *buf, size_t size, const char *path, ...)
 	__printf(3, 4);
 int dir_count(const char *path);
 
+/* is this Linux, or a later one, running? */
+bool linux_since(int major, int minor);
+
 /* modules; arguments as modprobe takes them */
 int module_load(const char *args);
 int module_unload(const char *name);

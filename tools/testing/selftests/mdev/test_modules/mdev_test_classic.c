@@ -44,6 +44,7 @@ struct test_pin {
  * @lock: protects what follows
  * @pins: what is pinned
  * @status: for the client
+ * @region: answer about any region
  */
 struct test_device {
 	struct mdev_device *mdev;
@@ -53,9 +54,10 @@ struct test_device {
 	bool iommu_registered;
 	bool group_registered;
 	bool forgets;
-	struct mutex lock;	/* protects pins and status */
+	struct mutex lock;	/* protects the rest */
 	struct list_head pins;
 	struct mdev_test_status status;
+	struct mdev_test_region region;
 };
 
 static struct platform_device *test_parent;
@@ -333,6 +335,35 @@ static int test_dma(struct test_device *td, struct mdev_test_dma *dma)
 	return vfio_dma_rw(td->group, dma->iova, dma->data, dma->len, dma->write);
 }
 
+/* What the client has asked for, be it sense or not. */
+static long test_region(struct test_device *td, void __user *arg)
+{
+	u32 argsz;
+	long ret = 0;
+
+	if (get_user(argsz, (u32 __user *)arg))
+		return -EFAULT;
+	mutex_lock(&td->lock);
+	if (!td->region.size)
+		ret = -EINVAL;
+	else if (copy_to_user(arg, td->region.answer,
+			      min(argsz, td->region.size)))
+		ret = -EFAULT;
+	mutex_unlock(&td->lock);
+	return ret;
+}
+
+static int test_set_region(struct test_device *td,
+			   const struct mdev_test_region *region)
+{
+	if (region->size > sizeof(region->answer))
+		return -E2BIG;
+	mutex_lock(&td->lock);
+	td->region = *region;
+	mutex_unlock(&td->lock);
+	return 0;
+}
+
 static int test_do(struct test_device *td, unsigned int cmd, void *arg)
 {
 	switch (cmd) {
@@ -356,6 +387,8 @@ static int test_do(struct test_device *td, unsigned int cmd, void *arg)
 	case MDEV_TEST_FORGET:
 		td->forgets = true;
 		return 0;
+	case MDEV_TEST_REGION:
+		return test_set_region(td, arg);
 	}
 	return -ENOTTY;
 }
@@ -367,6 +400,8 @@ static long test_ioctl(struct mdev_device *mdev, unsigned int cmd,
 	void *data;
 	long ret;
 
+	if (cmd == VFIO_DEVICE_GET_REGION_INFO)
+		return test_region(mdev_get_drvdata(mdev), (void __user *)arg);
 	if (_IOC_TYPE(cmd) != 'T' || size > sizeof(struct mdev_test_pages) +
 				      sizeof(struct mdev_test_dma))
 		return -ENOTTY;

@@ -62,6 +62,13 @@ struct mdev_test_peek {
 	__u64 value;
 };
 
+/* what to answer VFIO_DEVICE_GET_REGION_INFO with, as far as there is room for it */
+struct mdev_test_region {
+	__u32 size;
+	__u32 pad;
+	__u64 answer[32];
+};
+
 #define MDEV_TEST_PIN		_IOWR('T', 0, struct mdev_test_pages)
 #define MDEV_TEST_UNPIN		_IOW('T', 1, struct mdev_test_pages)
 #define MDEV_TEST_DMA		_IOWR('T', 2, struct mdev_test_dma)
@@ -71,5 +78,6 @@ struct mdev_test_peek {
 #define MDEV_TEST_PEEK		_IOWR('T', 6, struct mdev_test_peek)
 /* do not clean up, neither when told of an unmap nor at release */
 #define MDEV_TEST_FORGET	_IO('T', 7)
+#define MDEV_TEST_REGION	_IOW('T', 8, struct mdev_test_region)
 
 #endif /* MDEV_TEST_CLASSIC_H */
