@@ -45,6 +45,9 @@ help:
 	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
 	@echo '                      KERNELS="$(KERNELS)" is where'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
+	@echo '  make check-hard     what takes hours: every allocation fails once, the hammer with all'
+	@echo '                      checkers and with that of data races, make fuzz, make coverage;'
+	@echo '                      one table of it all; tools/vm/hard --help for parts'
 	@echo '  make hammer         everything against everything, checked by a model, for ten minutes'
 	@echo '                      on the newest kernel; not part of make check'
 	@echo '  make coverage       which lines and branches the selftests reach, as HTML in'
@@ -130,6 +133,9 @@ selftests:
 check-late:
 	@tools/vm/late
 
+check-hard:
+	@tools/vm/hard
+
 hammer:
 	@MDEV_SECONDS=$${MDEV_SECONDS:-600} tools/vm/check --kernels newest mdev_hammer
 
@@ -186,6 +192,6 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late hammer coverage check-clients check-docs check-packages check-mutants \
+	selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches
