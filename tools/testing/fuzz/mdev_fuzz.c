@@ -26,7 +26,7 @@
 
 #include "mdev_util.h"
 
-#define INPUT_MAX	256
+#define INPUT_MAX	64
 #define CORPUS_MAX	4096
 #define CARDS_MAX	8
 #define TYPES_MAX	16
