@@ -114,6 +114,20 @@ mdev_parent_find_handle(const struct mdev_parent *handle)
 	return NULL;
 }
 
+/* Devices of different buses may have one name, but only one of them the link. */
+static bool mdev_parent_may_link(struct mdev_parent_obj *parent)
+{
+	struct mdev_parent_obj *other;
+
+	lockdep_assert_held(&mdev_parents_lock);
+
+	list_for_each_entry(other, &mdev_parents, next)
+		if (other->class_link &&
+		    !strcmp(dev_name(other->dev), dev_name(parent->dev)))
+			return false;
+	return true;
+}
+
 /* A parent that nobody else knows of; the caller says what it is. */
 static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 {
@@ -153,6 +167,7 @@ static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 		return -EEXIST;
 	}
 
+	parent->class_link = mdev_parent_may_link(parent);
 	mdev_object_born();
 	/* dropped in mdev_parent_forget() */
 	get_device(parent->dev);
@@ -188,16 +203,11 @@ static void mdev_parent_uevent(struct device *dev, char *state)
 /* Administrators' tools look for parents in /sys/class/mdev_bus. */
 static int mdev_parent_link(struct mdev_parent_obj *parent)
 {
-	struct device *dev = parent->dev;
-	int ret;
+	if (parent->class_link)
+		return class_compat_create_link(mdev_bus_class, parent->dev);
 
-	ret = class_compat_create_link(mdev_bus_class, dev);
-	parent->class_link = !ret;
-	if (ret != -EEXIST)
-		return ret;
-
-	/* devices of different buses may have one name, which is no one's fault */
-	dev_warn(dev, "mdev: another parent has this name; no link in mdev_bus\n");
+	dev_warn(parent->dev,
+		 "mdev: another parent has this name; no link in mdev_bus\n");
 	return 0;
 }
 

@@ -109,7 +109,7 @@ enum mdev_parent_state {
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
  * @available: modern door without get_available: instances left
- * @class_link: there is a link in /sys/class/mdev_bus
+ * @class_link: the link in /sys/class/mdev_bus is this one's
  * @types_kobj: the directory mdev_supported_types
  * @types: all types, fixed while unreg_sem can be had for read
  * @devices_lock: protects @devices and @nr_devices

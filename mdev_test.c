@@ -716,6 +716,25 @@ static void register_twice(struct kunit *test)
 	expect_nothing(test, second, refs);
 }
 
+/* The link in mdev_bus is for who came first. */
+static void register_same_name(struct kunit *test)
+{
+	struct vendor *first = vendor_of_door(test);
+	struct vendor *second = vendor_new(test, "second", first->modern);
+	struct device *dev = second->dev;
+
+	/* not of KUnit's bus, where each name is there once */
+	second->dev = root_device_register(dev_name(first->dev));
+	KUNIT_ASSERT_FALSE(test, IS_ERR(second->dev));
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(second));
+	expect_registered(test, first);
+	vendor_unregister(second);
+	expect_registered(test, first);
+
+	root_device_unregister(second->dev);
+	second->dev = dev;
+}
+
 /* Upstream keeps kobjects in the vendor's types, so they work only once. */
 static void register_again(struct kunit *test)
 {
@@ -1001,6 +1020,10 @@ static void create_link_fails(struct kunit *test)
 	/* there can be no links in what is not in sysfs */
 	type->devices_kobj = &nowhere;
 	KUNIT_EXPECT_EQ(test, -EFAULT, admin_create(v, "a", 1));
+	/* it goes, whether the vendor wants that or not */
+	v->remove_ret = -EBUSY;
+	KUNIT_EXPECT_EQ(test, -EFAULT, admin_create(v, "a", 1));
+	v->remove_ret = 0;
 	type->devices_kobj = devices;
 	KUNIT_EXPECT_FALSE(test, admin_sees(v, UUID, 1));
 	KUNIT_EXPECT_EQ(test, v->creates, v->removes);
@@ -1404,6 +1427,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(register_bad_names, bad_names_gen_params),
 	KUNIT_CASE_PARAM(register_names, doors_gen_params),
 	KUNIT_CASE_PARAM(register_twice, two_doors_gen_params),
+	KUNIT_CASE_PARAM(register_same_name, doors_gen_params),
 	KUNIT_CASE_PARAM(register_again, doors_gen_params),
 	KUNIT_CASE(unregister_unregistered),
 	KUNIT_CASE(driver_gone),
