@@ -39,7 +39,7 @@
 
 /**
  * struct vfio_mdev_pin - what one call of mdev_pin_pages() has pinned
- * @rb: in vm->pins
+ * @rb: in mem->pins
  * @subtree_last: the interval tree's
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
