@@ -1777,6 +1777,12 @@ static void late_failure(struct kunit *test)
 	late_detach(NULL);
 	expect_notes(test, "-b-a-c");
 
+	late.fails = "c";
+	late_attach(NULL);
+	expect_notes(test, "+c+a+b");
+	late_detach(NULL);
+	expect_notes(test, "-b-a");
+
 	late.fails = "a";
 	late_attach(NULL);
 	expect_notes(test, "+c+a+b");

@@ -33,6 +33,7 @@
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
+#include "test_modules/mdev_test_classic.h"
 #include "test_modules/mdev_test_dma.h"
 #include "test_modules/mdev_test_log.h"
 
@@ -794,6 +795,18 @@ static int do_close(void)
 	return 0;
 }
 
+/* the first time, there is more to do */
+static int run_first_open(void)
+{
+	return do_create() ?: vfio_attach(&vc, uuid) ?: run_open();
+}
+
+static int do_close_and_remove(void)
+{
+	vfio_close(&vc);
+	return do_remove();
+}
+
 static int run_get_info(void)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -1040,10 +1053,37 @@ TEST_F_TIMEOUT(client, sweeps_region, 100000)
 {
 	type = "mnull0/mnull-1";
 	ASSERT_EQ(0, module_load("mnull region_op=1"));
+	test_sweep("first open", .run = run_first_open, .undo = do_close_and_remove,
+		   .failed = do_close_and_remove);
 	ASSERT_EQ(0, do_create());
 	ASSERT_EQ(0, vfio_open(&vc, uuid));
 	test_sweep("GET_REGION_INFO of op", .run = run_region_info);
 	test_sweep("mmap", .run = run_mmap, .undo = do_munmap);
+}
+
+/* one that describes it in the client's, with a capability */
+TEST_F_TIMEOUT(client, sweeps_region_ioctl, 100000)
+{
+	struct {
+		struct vfio_region_info info;
+		struct vfio_region_info_cap_type type;
+	} answer = {
+		.info = {
+			.argsz		= sizeof(answer),
+			.flags		= VFIO_REGION_INFO_FLAG_CAPS,
+			.cap_offset	= sizeof(answer.info),
+		},
+		.type.header.id = VFIO_REGION_INFO_CAP_TYPE,
+	};
+	struct mdev_test_region region = { .size = sizeof(answer) };
+
+	type = "mdev_test_classic/platform-a";
+	ASSERT_EQ(0, module_load("mdev_test_classic"));
+	ASSERT_EQ(0, do_create());
+	ASSERT_EQ(0, vfio_open(&vc, uuid));
+	memcpy(region.answer, &answer, sizeof(answer));
+	ASSERT_EQ(0, vfio_ioctl(vc.device, MDEV_TEST_REGION, &region));
+	test_sweep("GET_REGION_INFO of ioctl", .run = run_region_info);
 }
 
 /* The client's memory. */
