@@ -24,9 +24,9 @@ static bool files = true;
 module_param(files, bool, 0444);
 MODULE_PARM_DESC(files, "have an op for what is done to a VFIO file, ioctl");
 
-static unsigned int release_ms;
-module_param(release_ms, uint, 0644);
-MODULE_PARM_DESC(release_ms, "how long a release takes, in ms");
+static unsigned int slow_ms;
+module_param(slow_ms, uint, 0644);
+MODULE_PARM_DESC(slow_ms, "how long the ops release and dma_unmap take, in ms");
 
 /**
  * struct test_dma - a device
@@ -235,6 +235,7 @@ static void test_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 	struct test_dma *td = mdev_get_drvdata(mdev);
 	struct test_dma_pin *pin, *tmp;
 
+	msleep(slow_ms);
 	mutex_lock(&td->lock);
 	td->unmaps.count++;
 	td->unmaps.iova = iova;
@@ -255,7 +256,7 @@ static void test_dma_release(struct mdev_device *mdev)
 	struct test_dma_pin *pin, *tmp;
 
 	cancel_work_sync(&td->run);
-	msleep(release_ms);
+	msleep(slow_ms);
 	mutex_lock(&td->lock);
 	list_for_each_entry_safe(pin, tmp, &td->pins, next) {
 		if (td->forget & TEST_DMA_FORGET_RELEASE) {
