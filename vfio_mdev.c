@@ -154,7 +154,7 @@ static void vfio_mdev_release_dev(struct vfio_device *vdev)
 
 /*
  * Memory of the user: what the vendor of an open device has pinned. VFIO kills
- * the host if a range is still pinned after it has asked for it ten times, and
+ * the host if a range is still pinned after it has asked for it too often, and
  * leaks what is still pinned after the device was closed. So the bridge keeps
  * account.
  */
