@@ -52,8 +52,8 @@ ask() {
 	grep -q "^ =0= $asked" serial
 }
 
-# device NAME UUID: what QEMU is told. 8250_pci uses messages with very few cards, so
-# the single says that it is such a one.
+# device NAME UUID: what QEMU is told, where $by is how it gets at devices. 8250_pci uses
+# messages with very few cards, so the single says that it is such a one.
 device() {
 	local device="vfio-pci,id=$1,sysfsdev=$mdevs/$2"
 
@@ -61,7 +61,7 @@ device() {
 		device+=,x-pci-vendor-id=0x9710,x-pci-device-id=0x9900
 		device+=,x-pci-sub-vendor-id=0xa000,x-pci-sub-device-id=0x1000
 	fi
-	[ -c /dev/iommu ] && device+=,iommufd=iommufd0
+	[ "$by" = /dev/iommu ] && device+=,iommufd=iommufd0
 	echo "$device"
 }
 
@@ -72,7 +72,7 @@ device() {
 start_qemu() {
 	local args=()
 
-	[ -c /dev/iommu ] && args+=(-object 'iommufd,id=iommufd0')
+	[ "$by" = /dev/iommu ] && args+=(-object 'iommufd,id=iommufd0')
 	[ -d "$mdevs/$divided" ] && args+=(-device "$(device divided $divided)")
 	qemu-system-x86_64 -nodefaults -no-user-config -display none -machine pc \
 		-accel tcg -icount shift=1 -m 256M -kernel vmlinux -initrd initrd \
@@ -108,7 +108,8 @@ test_qemu() {
 	create mtty-1 $single
 	echo $divided >"$medu/create"
 
-	[ -c /dev/iommu ] && by=/dev/iommu
+	[ -c /dev/iommu ] && qemu-system-x86_64 -object help | grep -qw iommufd &&
+		by=/dev/iommu
 	op "start, mtty-2, mtty-1 and medu-1, by $by" start_qemu \
 		'[ "$(find /proc/$qemu/fd -lname $by)" ]' || return
 	op 'remove, while in use: refused' '! remove "$dual"' 'says "resource busy"' \
