@@ -111,6 +111,7 @@ static void mdev_device_release(struct device *dev)
 static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 						 const guid_t *uuid)
 {
+	char name[UUID_STRING_LEN + 1];
 	struct mdev_device_obj *obj;
 	struct device *dev;
 
@@ -133,7 +134,9 @@ static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 	dev->parent = type->parent->dev;
 	dev->release = mdev_device_release;
 	mdev_bus_adopt(dev);
-	if (dev_set_name(dev, "%pUl", uuid)) {
+	/* dev_set_name() would go through a UUID twice, first for its length */
+	snprintf(name, sizeof(name), "%pUl", uuid);
+	if (dev_set_name(dev, "%s", name)) {
 		put_device(dev);
 		return NULL;
 	}
