@@ -93,7 +93,19 @@ static void create_open(const char *path)
 
 #define CREATE_BATCH	50
 #define CREATE_BATCHES	10
-#define CREATE_ROUNDS	4
+#define CREATE_ROUNDS	12	/* a multiple of four */
+
+struct create_round {
+	long created, removed;
+};
+
+static int create_round_cmp(const void *a, const void *b)
+{
+	const struct create_round *x = a, *y = b;
+	long left = x->created + x->removed, right = y->created + y->removed;
+
+	return (left > right) - (left < right);
+}
 
 /* the time it takes to call @fn for a batch */
 static long batch(void (*fn)(unsigned int n), unsigned int first)
@@ -107,13 +119,15 @@ static long batch(void (*fn)(unsigned int n), unsigned int first)
 }
 
 /*
- * Averages of many, as what one call leaves to be done, another one pays for; and the
- * best of some averages, as what else the machine does only ever adds.
+ * Averages of many, as what one call leaves to be done, another one pays for, be it a
+ * create or a remove; and of these the half in the middle, as a round may have been
+ * disturbed, or have left its work to the next one.
  */
 static void bench_create(int argc, char **argv)
 {
-	long created, removed, least_created, least_removed;
-	unsigned int live = 0, wanted, round, n;
+	struct create_round rounds[CREATE_ROUNDS], *round;
+	unsigned int live = 0, wanted, n;
+	double created, removed;
 	int i;
 
 	for (i = 0; i < argc; i++) {
@@ -122,23 +136,23 @@ static void bench_create(int argc, char **argv)
 			create(live++);
 		/* let what the kernel does in the background settle */
 		sleep(1);
-		least_created = LONG_MAX;
-		least_removed = LONG_MAX;
-		for (round = 0; round < CREATE_ROUNDS; round++) {
-			created = 0;
-			removed = 0;
+		memset(rounds, 0, sizeof(rounds));
+		for (round = rounds; round < rounds + CREATE_ROUNDS; round++) {
 			for (n = 0; n < CREATE_BATCHES; n++) {
-				created += batch(create, live);
-				removed += batch(destroy, live);
+				round->created += batch(create, live);
+				round->removed += batch(destroy, live);
 			}
-			if (created < least_created)
-				least_created = created;
-			if (removed < least_removed)
-				least_removed = removed;
 		}
-		n = CREATE_BATCH * CREATE_BATCHES;
-		row("create", live, least_created / n);
-		row("remove", live, least_removed / n);
+		qsort(rounds, CREATE_ROUNDS, sizeof(*rounds), create_round_cmp);
+		created = 0;
+		removed = 0;
+		for (n = CREATE_ROUNDS / 4; n < CREATE_ROUNDS * 3 / 4; n++) {
+			created += rounds[n].created;
+			removed += rounds[n].removed;
+		}
+		n = CREATE_ROUNDS / 2 * CREATE_BATCHES * CREATE_BATCH;
+		row("create", live, created / n);
+		row("remove", live, removed / n);
 	}
 }
 
