@@ -35,10 +35,15 @@ static __attribute__((constructor)) void look_for_mdev(void)
 	mdev_builtin = file_exists("/sys/bus/mdev") && !module_loaded("mdev");
 }
 
-/* initcall level that a built-in vendor was started at, or less than 0 */
+/* initcall level that a built-in vendor was to start at, or less than 0 */
 static int early_level(const char *vendor)
 {
 	return file_read_int(EARLY, vendor, "level");
+}
+
+static bool early_failed(const char *vendor)
+{
+	return early_level(vendor) >= 0 && !file_exists("/sys/class/%s", vendor);
 }
 
 static bool early_modern(const char *vendor)
@@ -161,6 +166,26 @@ TEST(boot_order)
 		  pending_line("device mtty pending") < pending_line(pending));
 }
 
+/* a built-in vendor that gives its driver back, as it cannot start */
+TEST(init_fails)
+{
+	if (!early_failed("mnull") || !early_modern("mnull"))
+		SKIP(return, "mnull did not fail to start early");
+
+	EXPECT_EQ(-1, pending_line("driver mnull pending"));
+	ASSERT_EQ(0, mdev_load());
+	EXPECT_EQ(0, pending_count());
+	EXPECT_FALSE(file_exists("/sys/bus/mdev/drivers/mnull"));
+
+	/* there can be one of that name */
+	ASSERT_EQ(0, module_load("mnull door=modern"));
+	EXPECT_TRUE(file_exists("/sys/bus/mdev/drivers/mnull"));
+	check_works(_metadata, "mnull0/mnull-1", true);
+	EXPECT_EQ(0, module_unload("mnull"));
+	EXPECT_EQ(0, mdev_unload());
+	EXPECT_TRUE(nothing_left());
+}
+
 /* The combinations: whoever comes first, the vendor works in the end. */
 FIXTURE(vendor) {
 	bool modern;
@@ -211,6 +236,8 @@ FIXTURE_SETUP(vendor)
 {
 	bool started = early_level(variant->name) >= 0;
 
+	if (early_failed(variant->name))
+		SKIP(return, "%s failed to start early", variant->name);
 	if (variant->builtin && !started)
 		SKIP(return, "%s was not started early", variant->name);
 	if (!variant->builtin && started)
@@ -264,7 +291,7 @@ FIXTURE_SETUP(queue)
 {
 	if (mdev_builtin)
 		SKIP(return, "mdev is built in");
-	if (early_level("mnull") < 0)
+	if (early_level("mnull") < 0 || early_failed("mnull"))
 		SKIP(return, "mnull was not started early");
 
 	ASSERT_EQ(0, modules_reset());
@@ -306,8 +333,19 @@ TEST_F(queue, reload_three_times)
 
 TEST_F(queue, unregister_pending)
 {
+	int kmsg;
+
 	EXPECT_EQ(0, file_write("0", REGISTERED));
 	EXPECT_EQ(-1, pending_line(self->pending));
+
+	/* once more changes nothing; a modern vendor knows that by itself */
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	EXPECT_EQ(0, file_write("0", REGISTERED));
+	EXPECT_EQ(!self->modern, kmsg_find(kmsg, "mnull0",
+					   "not registered, cannot unregister"));
+	close(kmsg);
+
 	ASSERT_EQ(0, module_load("mdev"));
 	EXPECT_FALSE(file_exists(MDEV_CLASS "/mnull0"));
 
