@@ -79,6 +79,8 @@ struct vfio_mdev_unmap {
 /**
  * struct vfio_mdev_memory - the user's memory, as a vendor uses it
  * @vm: the device
+ * @opened_lock: protects @opened, and keeps the vendor from being closed
+ * @opened: the vendor's open has returned, its release was not called yet
  * @unmaps: told of unmapped ranges like the vendor's op
  * @lock: protects the members below
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
@@ -91,6 +93,8 @@ struct vfio_mdev_unmap {
  */
 struct vfio_mdev_memory {
 	struct vfio_mdev *vm;
+	struct mutex opened_lock;	/* protects opened */
+	bool opened;
 	struct blocking_notifier_head unmaps;
 	spinlock_t lock;		/* protects what follows */
 	struct rb_root_cached pins;
@@ -108,9 +112,8 @@ struct vfio_mdev_memory {
  *	mediated device's, which outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as the mediated device
  * @ioctl: the vendor's, or one that refuses: the hot path has nothing to check
- * @memory: there from the first time it is opened: most never are
- * @opened_lock: protects @opened, and keeps the vendor from being closed
- * @opened: the vendor's open has returned, its release was not called yet
+ * @memory: there from the first time it is opened: most never are. What is needed
+ *	only then is in there, as VFIO's part almost fills the 1024 bytes of this one
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
@@ -118,8 +121,6 @@ struct vfio_mdev {
 	long (*ioctl)(struct mdev_device *mdev, unsigned int cmd,
 		      unsigned long arg);
 	struct vfio_mdev_memory *memory;
-	struct mutex opened_lock;	/* protects opened */
-	bool opened;
 };
 
 /*
@@ -584,13 +585,14 @@ static int vfio_mdev_memory_alloc(struct vfio_mdev *vm)
 		return -ENOMEM;
 
 	mem->vm = vm;
+	mutex_init(&mem->opened_lock);
 	BLOCKING_INIT_NOTIFIER_HEAD(&mem->unmaps);
 	spin_lock_init(&mem->lock);
 	mem->pins = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&mem->unmapping);
 	INIT_WORK(&mem->unmap_work, vfio_mdev_unmap_work);
 	init_waitqueue_head(&mem->wait);
-	/* pairs with vfio_mdev_dma_unmap() */
+	/* pairs with vfio_mdev_dma_unmap() and vfio_mdev_migration_get_state() */
 	smp_store_release(&vm->memory, mem);
 	return 0;
 }
@@ -710,11 +712,11 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 
 /* What VFIO calls. */
 
-static void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
+static void vfio_mdev_set_opened(struct vfio_mdev_memory *mem, bool opened)
 {
-	mutex_lock(&vm->opened_lock);
-	vm->opened = opened;
-	mutex_unlock(&vm->opened_lock);
+	mutex_lock(&mem->opened_lock);
+	mem->opened = opened;
+	mutex_unlock(&mem->opened_lock);
 }
 
 static int vfio_mdev_try_open(struct vfio_mdev *vm)
@@ -740,7 +742,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 		if (ret)
 			goto err_memory;
 	}
-	vfio_mdev_set_opened(vm, true);
+	vfio_mdev_set_opened(vm->memory, true);
 	return 0;
 
 err_memory:
@@ -769,7 +771,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	const struct mdev_holder *holder = &to_device_obj(mdev_of(vm))->holder;
 
-	vfio_mdev_set_opened(vm, false);
+	vfio_mdev_set_opened(vm->memory, false);
 	vfio_mdev_memory_end(vm->memory);
 	if (vm->ops->release)
 		vm->ops->release(mdev_of(vm));
@@ -1064,14 +1066,19 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 					 enum vfio_device_mig_state *state)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	struct vfio_mdev_memory *mem;
 	int ret = -ENODEV;
 
 	/* should the vendor forget it, the user gets none of our stack */
 	*state = VFIO_DEVICE_STATE_ERROR;
-	mutex_lock(&vm->opened_lock);
-	if (vm->opened)
+	/* or was never open */
+	mem = smp_load_acquire(&vm->memory);
+	if (!mem)
+		return ret;
+	mutex_lock(&mem->opened_lock);
+	if (mem->opened)
 		ret = vm->ops->migration_get_state(mdev_of(vm), state);
-	mutex_unlock(&vm->opened_lock);
+	mutex_unlock(&mem->opened_lock);
 	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
 }
 
@@ -1172,7 +1179,6 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 
 	vm->ops = mdev_classic_ops(mdev);
 	vm->ioctl = vm->ops->ioctl ?: vfio_mdev_no_ioctl;
-	mutex_init(&vm->opened_lock);
 	if (vm->ops->migration_flags) {
 		vm->vdev.migration_flags = vm->ops->migration_flags &
 					   VFIO_MDEV_MIGRATION_FLAGS;
