@@ -1242,20 +1242,25 @@ TEST(unplugged)
 /* VFIO shows the state to root, of cards that are not open, too */
 TEST_F(cards, debugfs)
 {
-	char path[128], text[32];
+	static const char state[] = "/sys/kernel/debug/vfio/%s/migration/state";
+	char uuid[UUID_LEN + 1], text[32];
 
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
-	snprintf(path, sizeof(path), "/sys/kernel/debug/vfio/%s/migration/state",
-		 self->one.uuid);
-	if (!file_exists("%s", path))
+	if (!file_exists(state, self->one.uuid))
 		SKIP(return, "no CONFIG_VFIO_DEBUGFS in this kernel");
-	ASSERT_LT(0, file_read(text, sizeof(text), "%s", path));
+	ASSERT_LT(0, file_read(text, sizeof(text), state, self->one.uuid));
 	EXPECT_STREQ("RUNNING", text);
 	ASSERT_EQ(0, set(self->one.fd, STOP));
-	ASSERT_LT(0, file_read(text, sizeof(text), "%s", path));
+	ASSERT_LT(0, file_read(text, sizeof(text), state, self->one.uuid));
 	EXPECT_STREQ("STOP", text);
 	vfio_close(&self->one.vc);
-	EXPECT_EQ(-EINVAL, file_read(text, sizeof(text), "%s", path));
+	EXPECT_EQ(-EINVAL, file_read(text, sizeof(text), state, self->one.uuid));
+
+	/* nobody ever had this one open */
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create(SINGLE, uuid));
+	EXPECT_EQ(-EINVAL, file_read(text, sizeof(text), state, uuid));
+	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
 /* under load */
