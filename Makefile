@@ -66,8 +66,8 @@ help:
 	@echo '  make fuzz           a million inputs that nobody would think of, led by coverage;'
 	@echo '                      hours'
 	@echo
-	@echo '  make bench          what mdev costs, against the kernel'"'"'s own and none at all; half'
-	@echo '                      an hour, wants a quiet machine; tables, plots in build/bench'
+	@echo '  make bench          what mdev costs, against the kernel'"'"'s own and none at all; an'
+	@echo '                      hour, wants a quiet machine; tables, plots in build/bench'
 	@echo '  make bench-late     what a built-in vendor'"'"'s registration costs, by their number'
 	@echo
 	@echo 'For a kernel tree, KSRC=path:'
