@@ -1071,7 +1071,7 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 
 	/* should the vendor forget it, the user gets none of our stack */
 	*state = VFIO_DEVICE_STATE_ERROR;
-	/* or was never open */
+	/* it may never have been open */
 	mem = smp_load_acquire(&vm->memory);
 	if (!mem)
 		return ret;
