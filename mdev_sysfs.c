@@ -22,8 +22,9 @@ static ssize_t create_store(struct kobject *kobj, struct device *dev,
 	guid_t uuid;
 	int ret;
 
-	/* a UUID, and at most the newline that echo adds */
-	if (len == UUID_STRING_LEN + 1 && buf[UUID_STRING_LEN] == '\n')
+	/* a UUID, and at most the newline that echo adds or the NUL of a string */
+	if (len == UUID_STRING_LEN + 1 &&
+	    (buf[UUID_STRING_LEN] == '\n' || buf[UUID_STRING_LEN] == '\0'))
 		len--;
 	if (len != UUID_STRING_LEN || guid_parse(buf, &uuid)) {
 		trace_mdev_create(type, &guid_null, "parse", -EINVAL, 0);

@@ -200,6 +200,11 @@ TEST_F(door, uuid_forms)
 	/* one newline is what echo adds */
 	ASSERT_EQ(0, mdev_create(TYPE0, line));
 	ASSERT_EQ(0, mdev_remove(self->uuid));
+
+	/* one NUL comes with who writes all of a string's array */
+	ASSERT_EQ(0, file_write_bytes(TYPE0_DIR "/create", self->uuid,
+				      UUID_LEN + 1));
+	ASSERT_EQ(0, mdev_remove(self->uuid));
 	expect_clean();
 }
 
@@ -227,20 +232,38 @@ TEST_F(door, uuid_refused)
 		"../../../../../../../../../../../tmp",
 		"%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%n",
 	};
+	/* after the UUID */
+	static const struct {
+		const char *bytes;
+		unsigned int len;
+	} tails[] = {
+		{ "\0\0", 2 }, { "\n\0", 2 }, { "\0\n", 2 }, { "\0x", 2 },
+		{ "\00012345678-1234-1234-1234-123456789012", UUID_LEN + 1 },
+	};
 	char text[4096];
-	unsigned int i;
+	unsigned int i, len;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		EXPECT_EQ(-EINVAL, mdev_create(TYPE0, bad[i]))
 			TH_LOG("taken: number %u", i);
 
-	/* a NUL anywhere, the newline's place included */
-	for (i = 0; i <= UUID_LEN; i++) {
+	memcpy(text, self->uuid, UUID_LEN);
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		memcpy(text + UUID_LEN, tails[i].bytes, tails[i].len);
+		EXPECT_EQ(-EINVAL, file_write_bytes(TYPE0_DIR "/create", text,
+						    UUID_LEN + tails[i].len))
+			TH_LOG("taken: tail %u", i);
+	}
+
+	/* a NUL within it, whatever may follow a UUID included */
+	for (i = 0; i < UUID_LEN; i++) {
 		memcpy(text, self->uuid, UUID_LEN + 1);
 		text[i] = '\0';
-		EXPECT_EQ(-EINVAL, file_write_bytes(TYPE0_DIR "/create", text,
-						    UUID_LEN + 1))
-			TH_LOG("NUL at %u", i);
+		for (len = UUID_LEN - 1; len <= UUID_LEN + 1; len++)
+			EXPECT_EQ(-EINVAL,
+				  file_write_bytes(TYPE0_DIR "/create", text,
+						   len))
+				TH_LOG("NUL at %u of %u", i, len);
 	}
 
 	memset(text, 'a', sizeof(text));
