@@ -5,14 +5,6 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS ?= 6.1 6.12 newest
 
-RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
-INSTALL_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
-
-# What vendors build with; include/mdev.mk says how.
-PREFIX ?= /usr/local
-SHARE = $(DESTDIR)$(PREFIX)/share/mdev
-HEADERS := include/mdev.mk $(wildcard include/*/*.h include/*/linux/*.h)
-
 # The kernel's own configuration need not know of any of this. What is for
 # vmlinux is not ours to build.
 MDEV_CONFIG := CONFIG_VFIO_MDEV=m CONFIG_VFIO_MDEV_DEVICE=m \
@@ -28,8 +20,9 @@ help:
 	@echo '                      kernel, or for the one whose build folder is KDIR'
 	@echo '  make install        install mdev.ko and vfio_mdev.ko (as root); they are'
 	@echo '                      preferred over the kernel'"'"'s own mdev.ko. What vendors'
-	@echo '                      build with goes to PREFIX=$(PREFIX), share/mdev'
-	@echo '  make uninstall      take that back'
+	@echo '                      build with goes to PREFIX=/usr/local, share/mdev; all'
+	@echo '                      of it to another root if DESTDIR=path'
+	@echo '  make uninstall      take that back; RELEASE=name if KDIR is gone'
 	@echo '  make docs           the documents as HTML: build/docs/index.html'
 	@echo '  make deb            packages for Debian, in build/deb: mdev-dkms, mdev-doc'
 	@echo '  make clean          remove what was built'
@@ -56,6 +49,8 @@ help:
 	@echo '                      and perf, trace-cmd and bpftrace, on a stock 6.12 kernel; make'
 	@echo '                      check leaves out those that run a guest in the guest'
 	@echo '  make check-docs     make docs, and run the commands that the documents show'
+	@echo '  make check-install  make install and make uninstall, in roots and guests of the stock'
+	@echo '                      kernels: what they do, and that they do no more'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh roots'
 	@echo '                      of Debian 12 and 13; not part of make check'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and see which test'
@@ -78,39 +73,27 @@ help:
 	@echo 'By hand: tools/vm/run --help boots a kernel with modules and a command.'
 
 modules:
-	@test -e $(KDIR)/Makefile || { \
-		echo "$(KDIR) is not a kernel build folder: install the headers of" >&2; \
+	@test -e '$(KDIR)/Makefile' || { \
+		echo '$(KDIR) is not a kernel build folder: install the headers of' >&2; \
 		echo "your kernel (linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; \
 		exit 1; }
-	$(MAKE) -C $(KDIR) M=$(CURDIR) $(MDEV_CONFIG) modules
+	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $(MDEV_CONFIG) modules
 
-# Not modules_install: that would take the samples along.
+# Not modules_install: that would take the samples along, and goes where "make
+# kernelrelease" says. DESTDIR, PREFIX, RELEASE and KDIR are in the environment.
 install: modules
-	install -D -m 644 -t $(INSTALL_DIR) mdev.ko vfio_mdev.ko
-	for file in $(HEADERS); do \
-		install -D -m 644 $$file $(SHARE)/$$file || exit; \
-	done
-	install -D -m 644 -t $(SHARE)/$(RELEASE) Module.symvers
-	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(RELEASE)
+	@tools/install
 
 uninstall:
-	$(RM) $(INSTALL_DIR)/mdev.ko $(INSTALL_DIR)/vfio_mdev.ko
-	$(RM) -r $(SHARE)/$(RELEASE)
-	-rmdir --ignore-fail-on-non-empty $(INSTALL_DIR)
-# the headers go with the last kernel's symbols
-	if ! ls $(SHARE)/*/Module.symvers >/dev/null 2>&1; then \
-		$(RM) -r $(SHARE)/include; \
-		rmdir --ignore-fail-on-non-empty $(SHARE); \
-	fi
-	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(RELEASE)
+	@tools/install --undo
 
 clean:
 	$(RM) -r build
-	@if [ -e $(KDIR)/Makefile ]; then \
-		$(MAKE) -C $(KDIR) M=$(CURDIR) $(MDEV_CONFIG) clean; \
+	@if [ -e '$(KDIR)/Makefile' ]; then \
+		$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $(MDEV_CONFIG) clean; \
 	else \
-		find . -name '*.o' -o -name '*.ko' -o -name '*.mod*' \
-			-o -name '.*.cmd' | xargs $(RM); \
+		find . -type f \( -name '*.o' -o -name '*.ko' -o -name '*.mod*' \
+			-o -name '.*.cmd' \) ! -path './.git/*' -delete; \
 	fi
 
 demo:
@@ -170,6 +153,9 @@ fuzz:
 deb:
 	@tools/packages/build
 
+check-install:
+	@tools/packages/check-install
+
 check-packages:
 	@tools/packages/check
 
@@ -192,6 +178,6 @@ patches:
 	@tools/graft/patches $(KSRC)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants \
+	selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches
