@@ -30,10 +30,23 @@
 #define SET	VFIO_DEVICE_FEATURE_SET
 #define PROBE	VFIO_DEVICE_FEATURE_PROBE
 
+/* what the first test finds out for all, each of which is a process of its own */
+static int *has_iova_bitmap;
+
+static __attribute__((constructor)) void share_has_iova_bitmap(void)
+{
+	has_iova_bitmap = mmap(NULL, sizeof(*has_iova_bitmap),
+			       PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*has_iova_bitmap = -1;
+}
+
 /* does this kernel's VFIO have something to report with? */
 static bool has_report(void)
 {
-	return !system("grep -q ' iova_bitmap_alloc' /proc/kallsyms");
+	if (*has_iova_bitmap < 0)
+		*has_iova_bitmap = !system("grep -q ' iova_bitmap_alloc' /proc/kallsyms");
+	return *has_iova_bitmap;
 }
 
 static int feature(int fd, uint32_t flags, void *data, size_t size)
