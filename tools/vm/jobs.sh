@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Runs commands two at a time, shows what each has said when it ends, and counts. For
+# scripts that source lib.sh first; never run.
+#
+# A command's tests are the lines of its output that begin with "ok" or "not ok", as in
+# TAP, or end in "ok" or "FAILED", as in the tables here. One that fails without such
+# a line counts as a failure, too, and so does a test that TAP has announced and
+# that did not report.
+
+tmp=$(mktemp -d) || exit
+jobs=()		# a name each, which is that of its files in tmp
+
+# shellcheck disable=SC2317 # called by a trap
+cleanup() {
+	local pids
+
+	mapfile -t pids < <(jobs -p)
+	((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null && wait
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# job NAME CMD [ARG]...: a command to come
+job() {
+	jobs+=("$1")
+	printf '%s\0' "${@:2}" >"$tmp/$1.cmd"
+}
+
+# job_run NAME: the file with its status and its seconds appears when all is over
+job_run() {
+	local command start=$SECONDS status
+
+	mapfile -d '' -t command <"$tmp/$1.cmd"
+	again "$tmp/$1.out" "${command[@]}" 2>"$tmp/$1.err"
+	status=$?
+	echo "$status $((SECONDS - start))" >"$tmp/$1.status.new"
+	mv "$tmp/$1.status.new" "$tmp/$1.status"
+}
+
+# good, bad, planned NAME: lines of its output
+good() { grep -cE '^ok |[ :]ok$' "$tmp/$1.out"; }
+bad() { grep -cE '^not ok |[ :]FAILED$' "$tmp/$1.out"; }
+planned() {
+	sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$tmp/$1.out" |
+		awk '{ n += $1 } END { print n + 0 }'
+}
+
+passed=0 failed=0 skipped=0
+failures=()	# a line each, to be said last
+table=()	# a line for each job
+
+# job_report NAME: of one that has ended
+job_report() {
+	local status seconds skips bad ok missing names
+
+	cat "$tmp/$1.err" >&2
+	cat "$tmp/$1.out"
+	read -r status seconds <"$tmp/$1.status"
+	skips=$(grep -c '^ok .*# SKIP' "$tmp/$1.out")
+	bad=$(bad "$1")
+	ok=$(($(good "$1") - skips))
+	# a test program that ends early has promised more than it delivers
+	missing=$(($(planned "$1") - ok - bad - skips))
+	names=$(sed -n -e 's/^not ok [0-9]* \([^ ]*\).*/ \1/p' \
+		-e 's/^\(.*\)[ :]FAILED$/ \1;/p' "$tmp/$1.out" |
+		tr -s ' ' | tr -d '\n')
+	[ "$names" ] && failures+=("$1:$names")
+	((missing > 0)) && {
+		failures+=("$1: $missing tests did not report, in or after $(
+			sed -n 's/^# --- //p' "$tmp/$1.out" | tail -n 1)")
+		bad=$((bad + missing))
+	}
+	((status != 0 && bad == 0)) && {
+		bad=1
+		failures+=("$1: exit status $status")
+	}
+	mapfile -t -O "${#failures[@]}" failures < <(
+		sed -n "s/^FAIL: /$1: /p" "$tmp/$1.err")
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
+	table+=("$(printf '%-14s %7s %7s %7s %7s' "$1" "$seconds" "$ok" "$bad" "$skips")")
+	say "$1: $ok passed, $bad failed, $skips skipped, in $seconds s"
+}
+
+# jobs_progress: of those that are running
+jobs_progress() {
+	local name line=''
+
+	for name in "${jobs[@]}"; do
+		[ -e "$tmp/$name.out" ] || continue
+		[ -e "$tmp/$name.status" ] && continue
+		line+=" $name: $(good "$name")"
+		(($(planned "$name"))) && line+=" of $(planned "$name")"
+		line+=,
+	done
+	say "$((SECONDS - start)) s,${line%,}"
+}
+
+# jobs_run: all of them; false if any fails. The longest should come first.
+jobs_run() {
+	local start=$SECONDS started=0 ended=0 next=$((SECONDS + 15)) over
+
+	while ((ended < ${#jobs[@]})); do
+		over=("$tmp"/*.status)
+		[ -e "${over[0]}" ] || over=()
+		if ((started < ${#jobs[@]} && started - ${#over[@]} < 2)); then
+			job_run "${jobs[started]}" &
+			started=$((started + 1))
+		elif [ -e "$tmp/${jobs[ended]}.status" ]; then
+			job_report "${jobs[ended]}"
+			ended=$((ended + 1))
+		else
+			((SECONDS >= next)) && { jobs_progress; next=$((SECONDS + 15)); }
+			sleep 1
+		fi
+	done
+
+	printf '\n%-14s %7s %7s %7s %7s\n' part seconds passed failed skipped
+	printf '%s\n' "${table[@]}"
+	((${#failures[@]})) && printf '%s\n' '' "${failures[@]}"
+	echo "$passed passed, $failed failed, $skipped skipped, in $((SECONDS - start)) s"
+	((failed == 0 && passed > 0))
+}
