@@ -42,7 +42,6 @@
 #define MNULL_REG	"/sys/class/mnull/mnull0/registered"
 #define MNULL_TYPE	"/sys/class/mnull/mnull0/mdev_supported_types/mnull-1"
 #define MNULL_PARAM	"/sys/module/mnull/parameters/"
-#define MODPROBE	"/proc/sys/kernel/modprobe"
 
 /* what CONFIG_DEBUG_KOBJECT_RELEASE puts off is released after 4 s */
 #define RELEASE_MS	4100
@@ -1361,7 +1360,10 @@ static int run_init(void)
 
 static int do_exit(void)
 {
-	return wait_for(!module_unload(module)) ? 0 : -EBUSY;
+	int ret;
+
+	wait_for((ret = module_delete(module)) != -EAGAIN);
+	return ret ?: modules_settle();
 }
 
 FIXTURE(init) {
@@ -1441,7 +1443,8 @@ FIXTURE_TEARDOWN(init)
 TEST_F_TIMEOUT(init, sweeps, 100000)
 {
 	test_sweep("init of", .run = run_init, .undo = do_exit,
-		   .spare = variant->spare, .error = variant->error);
+		   .failed = modules_settle, .spare = variant->spare,
+		   .error = variant->error);
 }
 
 TEST_HARNESS_MAIN

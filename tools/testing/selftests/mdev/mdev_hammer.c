@@ -73,7 +73,11 @@ static struct vendor_module {
 	[DMA]	= { .name = "mdev_test_dma", .args = "" },
 };
 
-static struct vendor_module bridge_module = { .name = "vfio_mdev", .args = "" };
+static struct vendor_module bridge_module = {
+	.name = "vfio_mdev",
+	.args = "",
+	.lock = PTHREAD_RWLOCK_INITIALIZER,
+};
 
 /*
  * A parent. @gen changes when it begins to be registered and when that is over,
@@ -1523,6 +1527,13 @@ static int load(struct vendor_module *m)
 	return ret;
 }
 
+/* After unloading; it says itself what is wrong. */
+static void settle(void)
+{
+	if (modules_settle())
+		model_fail();
+}
+
 static void op_load(struct worker *w, enum vendor vendor)
 {
 	struct op *op = &w->op;
@@ -1542,7 +1553,9 @@ static void op_unload(struct worker *w, enum vendor vendor)
 	pthread_rwlock_rdlock(&vendors[vendor].lock);
 	pthread_mutex_lock(&vendors[vendor].unload);
 	op_begin(op, UNLOAD);
-	op_end(op, module_unload(vendors[vendor].name));
+	op_end(op, module_delete(vendors[vendor].name));
+	/* nobody loads it meanwhile */
+	settle();
 	pthread_mutex_unlock(&vendors[vendor].unload);
 	pthread_rwlock_unlock(&vendors[vendor].lock);
 }
@@ -1566,12 +1579,18 @@ static void do_reload_bridge(struct worker *w)
 
 	close_all(w);
 	if (!only_load) {
+		pthread_rwlock_rdlock(&bridge_module.lock);
 		op_begin(op, BRIDGE_UNLOAD);
-		op_end(op, module_unload(bridge_module.name));
+		op_end(op, module_delete(bridge_module.name));
+		/* nobody loads it meanwhile but whoever creates, who waits, too */
+		settle();
+		pthread_rwlock_unlock(&bridge_module.lock);
 		sleep_ms(ms);
 	}
+	pthread_rwlock_wrlock(&bridge_module.lock);
 	op_begin(op, BRIDGE_LOAD);
 	op_end(op, load(&bridge_module));
+	pthread_rwlock_unlock(&bridge_module.lock);
 }
 
 static const struct {
@@ -2094,6 +2113,7 @@ static void print_summary(const char *name, long ms)
 
 FIXTURE(hammer) {
 	int seconds;
+	char modprobe[256];
 };
 
 FIXTURE_VARIANT(hammer) {
@@ -2152,6 +2172,8 @@ FIXTURE_SETUP(hammer)
 			 (unsigned int)mix(model.seed ^ i), i);
 
 	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, modules_autoload_settled(self->modprobe,
+					      sizeof(self->modprobe)));
 	vendors[MNULL].args = variant->args;
 	ASSERT_EQ(0, find_module(&bridge_module));
 	ASSERT_EQ(0, module_load("vfio_mdev"));
@@ -2182,6 +2204,7 @@ FIXTURE_SETUP(hammer)
 
 FIXTURE_TEARDOWN(hammer)
 {
+	EXPECT_EQ(0, modules_autoload_restore(self->modprobe));
 	EXPECT_EQ(0, modules_reset());
 	wait_for_groups(0);
 	EXPECT_EQ(0, mdev_leftovers());

@@ -7,12 +7,16 @@
  * Everything that must wait does so in a child; the test looks on.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <search.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/vfio.h>
@@ -25,7 +29,6 @@
 #define REGISTERED	"/sys/class/mnull/mnull0/registered"
 #define TYPE		"mnull0/mnull-1"
 #define PARAM		"/sys/module/mnull/parameters/"
-#define MODPROBE	"/proc/sys/kernel/modprobe"
 
 /* a client in a child, until it is killed; returns when it has the device */
 static pid_t holder_start(const char *uuid)
@@ -681,6 +684,132 @@ TEST_F(memory, is_the_vendors_again)
 	EXPECT_LT(100, memory_reads);
 	if (self->client_runs)
 		EXPECT_LT(10, memory_opens);
+}
+
+/*
+ * Names in sysfs and debugfs. What a module had there is free again when
+ * module_unload() returns: it can be loaded again at once, and nothing stays.
+ */
+FIXTURE(names) {
+	void *tree;		/* of tsearch(): what is there without the module */
+};
+
+FIXTURE_VARIANT(names) {
+	const char *module;
+	const char *args;
+};
+
+FIXTURE_VARIANT_ADD(names, mdev) {
+	.module = "mdev",
+	.args = "mdev",
+};
+
+FIXTURE_VARIANT_ADD(names, vfio_mdev) {
+	.module = "vfio_mdev",
+	.args = "vfio_mdev",
+};
+
+FIXTURE_VARIANT_ADD(names, classic) {
+	.module = "mnull",
+	.args = "mnull",
+};
+
+FIXTURE_VARIANT_ADD(names, modern) {
+	.module = "mnull",
+	.args = "mnull door=modern",
+};
+
+FIXTURE_VARIANT_ADD(names, test_modern) {
+	.module = "mdev_test_modern",
+	.args = "mdev_test_modern",
+};
+
+FIXTURE_VARIANT_ADD(names, mtty) {
+	.module = "mtty",
+	.args = "mtty",
+};
+
+FIXTURE_VARIANT_ADD(names, mdisp) {
+	.module = "mdisp",
+	.args = "mdisp",
+};
+
+FIXTURE_VARIANT_ADD(names, medu) {
+	.module = "medu",
+	.args = "medu",
+};
+
+static int name_compare(const void *one, const void *two)
+{
+	return strcmp(one, two);
+}
+
+/*
+ * Find the folders and links below @path, to so many levels. They are added to
+ * @tree, or else the number of those that are not in it is returned.
+ */
+static int names_below(void **tree, const char *path, int levels, bool add)
+{
+	char name[PATH_MAX];
+	struct dirent *de;
+	int missing = 0;
+	DIR *dir;
+
+	dir = opendir(path);
+	while (dir && (de = readdir(dir))) {
+		if (de->d_name[0] == '.' ||
+		    (de->d_type != DT_DIR && de->d_type != DT_LNK))
+			continue;
+		snprintf(name, sizeof(name), "%s/%s", path, de->d_name);
+		if (add) {
+			tsearch(strdup(name), tree, name_compare);
+		} else if (!tfind(name, tree, name_compare)) {
+			fprintf(stderr, "# %s stays\n", name);
+			missing++;
+		}
+		if (de->d_type == DT_DIR && levels > 1)
+			missing += names_below(tree, name, levels - 1, add);
+	}
+	if (dir)
+		closedir(dir);
+	return missing;
+}
+
+/* deep enough for a driver, a device and its types */
+static int names(void **tree, bool add)
+{
+	return names_below(tree, "/sys/bus", 3, add) +
+	       names_below(tree, "/sys/class", 2, add) +
+	       names_below(tree, "/sys/devices", 4, add) +
+	       names_below(tree, "/sys/module", 3, add) +
+	       names_below(tree, "/sys/kernel/debug", 1, add);
+}
+
+FIXTURE_SETUP(names)
+{
+	ASSERT_EQ(0, modules_reset());
+	/* what it depends on stays */
+	ASSERT_EQ(0, module_load(variant->args));
+	ASSERT_EQ(0, module_unload(variant->module));
+	ASSERT_EQ(0, names(&self->tree, true));
+	ASSERT_NE(NULL, self->tree);
+}
+
+FIXTURE_TEARDOWN(names)
+{
+	tdestroy(self->tree, free);
+	EXPECT_EQ(0, modules_reset());
+}
+
+TEST_F(names, are_free_after_unload)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, module_load(variant->args));
+		ASSERT_EQ(0, module_unload(variant->module));
+		ASSERT_EQ(0, names(&self->tree, false));
+	}
 }
 
 FIXTURE(bridge) {

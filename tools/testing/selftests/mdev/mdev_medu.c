@@ -287,9 +287,6 @@ static int load_bits(const char *args, int bits)
 {
 	char cmd[128];
 
-	/* CONFIG_DEBUG_KOBJECT_RELEASE has it removed late */
-	if (!wait_for(!file_exists(DRIVER)))
-		return -EEXIST;
 	snprintf(cmd, sizeof(cmd), "medu %s dma_bits=%d", args, bits);
 	return module_load(cmd);
 }

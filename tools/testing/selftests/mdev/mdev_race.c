@@ -227,6 +227,7 @@ static void *work(void *arg)
 }
 
 FIXTURE(race) {
+	char modprobe[256];
 	int seconds;
 	uint32_t seed;
 };
@@ -272,12 +273,16 @@ FIXTURE_SETUP(race)
 	stop = false;
 	vendor_args = variant->args;
 	ASSERT_EQ(0, modules_reset());
+	/* whoever creates has the bridge loaded */
+	ASSERT_EQ(0, modules_autoload_settled(self->modprobe,
+					      sizeof(self->modprobe)));
 	ASSERT_EQ(0, module_load("vfio_mdev"));
 	ASSERT_EQ(0, module_load(variant->args));
 }
 
 FIXTURE_TEARDOWN(race)
 {
+	EXPECT_EQ(0, modules_autoload_restore(self->modprobe));
 	EXPECT_EQ(0, modules_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }

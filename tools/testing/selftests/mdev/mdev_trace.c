@@ -693,7 +693,6 @@ TEST_F(debugfs, module)
 	/* the folder is late binding's, if there is such a thing */
 	EXPECT_EQ(pending, file_exists(DEBUGFS "/pending"));
 	EXPECT_EQ(pending, file_exists(DEBUGFS));
-	EXPECT_EQ(0, modules_reset());
 	EXPECT_EQ(0, module_load("mdev"));
 	EXPECT_EQ(pending, file_exists(DEBUGFS "/pending"));
 	EXPECT_TRUE(file_exists(DEBUGFS "/devices"));

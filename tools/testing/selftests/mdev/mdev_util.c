@@ -191,19 +191,87 @@ bool linux_since(int major, int minor)
 	return a > major || (a == major && b >= minor);
 }
 
+/*
+ * Does the bus have the folder of a driver that is not registered any more? As
+ * long as one is registered, its file "uevent" is there.
+ */
+static bool driver_stays(const char *bus, struct path *stays)
+{
+	struct dirent *de;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(stays->name, sizeof(stays->name), "/sys/bus/%s/drivers", bus);
+	dir = opendir(stays->name);
+	if (!dir)
+		return false;
+	while (!found && (de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
+		snprintf(stays->name, sizeof(stays->name),
+			 "/sys/bus/%s/drivers/%s", bus, de->d_name);
+		found = !file_exists("%s/uevent", stays->name) &&
+			file_exists("%s", stays->name);
+	}
+	closedir(dir);
+	return found;
+}
+
+/*
+ * Is there a name in sysfs that is of nothing any more? Unloading takes away most
+ * names itself, and waits for the module's own. But the driver core leaves those
+ * of drivers and of a class_compat to the last reference, which somebody else may
+ * have, and which CONFIG_DEBUG_KOBJECT_RELEASE drops up to 4 s later. Until then,
+ * nothing can be registered under the same name.
+ */
+static bool name_stays(struct path *stays)
+{
+	struct dirent *de;
+	bool found = false;
+	DIR *dir;
+
+	/* mdev registers both, and unregisters both */
+	if (!file_exists("/sys/bus/mdev") && file_exists(MDEV_CLASS)) {
+		snprintf(stays->name, sizeof(stays->name), MDEV_CLASS);
+		return true;
+	}
+	dir = opendir("/sys/bus");
+	if (!dir)
+		return false;
+	while (!found && (de = readdir(dir)))
+		found = driver_stays(de->d_name, stays);
+	closedir(dir);
+	return found;
+}
+
+int modules_settle(void)
+{
+	struct path stays;
+
+	if (wait_for(!name_stays(&stays)))
+		return 0;
+	fprintf(stderr, "# %s stays\n", stays.name);
+	return -ETIMEDOUT;
+}
+
 int module_load(const char *args)
 {
 	char cmd[512];
-	int ret;
 
 	snprintf(cmd, sizeof(cmd), "modprobe %s 2>/dev/null", args);
-	ret = system(cmd);
-	return ret ? -EINVAL : 0;
+	if (!system(cmd))
+		return 0;
+	return modules_settle() ?: -EINVAL;
+}
+
+int module_delete(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
 int module_unload(const char *name)
 {
-	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+	return module_delete(name) ?: modules_settle();
 }
 
 bool module_loaded(const char *name)
@@ -227,16 +295,51 @@ int modules_reset(void)
 		"vfio_mdev", "mdev",
 	};
 	unsigned int i;
+	int ret;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!module_loaded(names[i]))
 			continue;
-		if (!wait_for(!module_unload(names[i]) ||
-			      !module_loaded(names[i])))
-			return -EBUSY;
+		/* in use by what goes late, or just being loaded */
+		wait_for((ret = module_delete(names[i])) != -EAGAIN &&
+			 ret != -EBUSY);
+		if (ret && ret != -ENOENT) {
+			fprintf(stderr, "# %s cannot be unloaded: %s\n",
+				names[i], strerror(-ret));
+			return ret;
+		}
 	}
-	/* CONFIG_DEBUG_KOBJECT_RELEASE has the driver core remove it late */
-	return wait_for(!file_exists(MDEV_CLASS)) ? 0 : -EEXIST;
+	return modules_settle();
+}
+
+int modules_autoload_settled(char *old, size_t size)
+{
+	struct path self;
+	int ret;
+
+	ret = file_read(old, size, MODPROBE);
+	if (ret < 0)
+		return ret;
+	if (!realpath("/proc/self/exe", self.name))
+		return -errno;
+	return file_write(self.name, MODPROBE);
+}
+
+int modules_autoload_restore(const char *old)
+{
+	return file_write(old, MODPROBE);
+}
+
+/* The kernel has started this program instead: modprobe -q -- MODULE. */
+static __attribute__((constructor)) void be_modprobe(int argc, char **argv)
+{
+	if (argc != 4 || strcmp(argv[1], "-q") || strcmp(argv[2], "--"))
+		return;
+	modules_settle();
+	/* kmod goes by the name it is called by */
+	argv[0] = "modprobe";
+	execvp(argv[0], argv);
+	_exit(1);
 }
 
 void uuid_next(char uuid[UUID_LEN + 1])

@@ -24,6 +24,7 @@
 #define MDEV_DEVICES	"/sys/bus/mdev/devices"
 #define MDEV_CLASS	"/sys/class/mdev_bus"
 #define BRIDGE_DRIVER	"/sys/bus/mdev/drivers/vfio_mdev"
+#define MODPROBE	"/proc/sys/kernel/modprobe"
 
 /* files; paths are printf formats */
 int file_write(const char *text, const char *path, ...)
@@ -48,13 +49,30 @@ int dir_count(const char *path);
 /* is this Linux, or a later one, running? */
 bool linux_since(int major, int minor);
 
-/* modules; arguments as modprobe takes them */
+/*
+ * Modules; arguments as modprobe takes them. Nothing that a module had in sysfs is
+ * there any more when it has been unloaded, or when loading it has failed, so it
+ * can be loaded at once.
+ */
 int module_load(const char *args);
 int module_unload(const char *name);
 bool module_loaded(const char *name);
 int module_refs(const char *name);
 /* take all of ours off, whatever a failed test left; 0 if none is left */
 int modules_reset(void);
+
+/*
+ * For tests that race with unloading: only that, and the wait, which says what
+ * stays if it is in vain.
+ */
+int module_delete(const char *name);
+int modules_settle(void);
+/*
+ * While other threads unload, have the kernel wait as well, before it loads a
+ * module by itself; @old is for modules_autoload_restore().
+ */
+int modules_autoload_settled(char *old, size_t size);
+int modules_autoload_restore(const char *old);
 
 /* mediated devices; a type is "parent/type", e.g. "mnull0/mnull-1" */
 void uuid_next(char uuid[UUID_LEN + 1]);
