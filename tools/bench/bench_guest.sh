@@ -19,6 +19,9 @@ shift
 live=("$@")
 stock=$(find /lib/modules -path '*/kernel/drivers/vfio/mdev/mdev.ko*')
 
+# shellcheck source-path=SCRIPTDIR source=../testing/selftests/mdev/mdev_modules.sh disable=SC1091
+. "$(dirname "$0")/mdev_modules.sh"
+
 die() { echo "bench_guest: $*" >&2; exit 1; }
 
 # load SUBJECT: sets module, create, create2, devices and switch
@@ -33,12 +36,14 @@ load() {
 		module=bench_floor class=/sys/devices/platform
 		devices=/sys/bus/bench_floor/devices ;;
 	upstream*) insmod "$stock" ;;
-	modern*) modprobe mdev ;;
-	classic) module=bench_classic; modprobe mdev && modprobe mdev_test_bridge ;;
-	classic-vfio) module=bench_classic; modprobe vfio_mdev ;;
+	modern*) module_load mdev ;;
+	classic)
+		module=bench_classic
+		module_load mdev && module_load mdev_test_bridge ;;
+	classic-vfio) module=bench_classic; module_load vfio_mdev ;;
 	esac || die "cannot load mdev for $1"
 	if [ $module = bench_classic ]; then
-		modprobe bench_classic
+		module_load bench_classic
 	else
 		# modprobe would bring our mdev along
 		insmod "$(modinfo -n $module)" vfio=$vfio
@@ -53,7 +58,8 @@ unload() {
 	local name
 
 	for name in $module mdev_test_bridge vfio_mdev mdev; do
-		[ ! -d "/sys/module/$name" ] || rmmod "$name" || die "cannot unload $name"
+		[ ! -d "/sys/module/$name" ] || module_unload "$name" ||
+			die "cannot unload $name"
 	done
 }
 

@@ -34,7 +34,7 @@ json() { jq -e "$1" "$said" >/dev/null; }
 
 test_mdevctl() {
 	client=mdevctl version=$(version_of mdevctl)
-	modprobe mtty
+	module_load mtty
 	op 'types' 'mdevctl types' 'says "^mtty$"' 'says "^  mtty-2$"' \
 		'says "Available instances: $(left mtty-2)$"' \
 		'says "Name: $(cat $types/mtty-2/name)$"'
@@ -77,14 +77,14 @@ test_mdevctl() {
 	mdevctl_fails
 	mdevctl_autostart
 	mdevctl undefine -u $uuid
-	rmmod mtty
+	module_unload mtty
 }
 
 # The vendor says no in the middle of create.
 mdevctl_fails() {
 	local param=/sys/module/mnull/parameters/fail_create
 
-	modprobe mnull
+	module_load mnull
 	echo 12 >$param # ENOMEM
 	op 'start, the vendor fails it: refused, nothing is left' \
 		'! mdevctl start -u $other -p mnull0 -t mnull-1' 'nothing' \
@@ -93,7 +93,7 @@ mdevctl_fails() {
 	op 'start, once the vendor has recovered' \
 		'mdevctl start -u $other -p mnull0 -t mnull-1' 'exists $other'
 	op 'stop, and the vendor can be unloaded' \
-		'mdevctl stop -u $other; rmmod mnull' 'nothing'
+		'mdevctl stop -u $other; module_unload mnull' 'nothing'
 }
 
 # Debian's udev rule (12, 13) says /usr/sbin/mdevctl, which its package does not have:
@@ -111,17 +111,17 @@ mdevctl_autostart() {
 		'mdevctl list -d | grep -q " mtty-2 auto$"'
 	mdevctl_link
 	op 'the vendor is loaded: started by the udev rule' \
-		'rmmod mtty && modprobe mtty' 'soon "exists $uuid"' \
+		'module_unload mtty && module_load mtty' 'soon "exists $uuid"' \
 		'[ "$(type_of $uuid)" = mtty-2 ]' \
 		'soon "[ \"\$(cat $mdevs/$uuid/power/control)\" = on ]"'
 	udevadm settle
 	op 'list, after that' 'mdevctl list' 'says "^$uuid mtty mtty-2 auto"'
 	op 'unloading the vendor takes it, loading brings it again' \
-		'rmmod mtty && nothing && modprobe mtty' 'soon "exists $uuid"'
+		'module_unload mtty && nothing && module_load mtty' 'soon "exists $uuid"'
 	udevadm settle
 	op 'modify --manual, loading does not bring it' \
-		'mdevctl modify -u $uuid --manual && rmmod mtty && modprobe mtty &&
-			udevadm settle' 'nothing'
+		'mdevctl modify -u $uuid --manual && module_unload mtty &&
+			module_load mtty && udevadm settle' 'nothing'
 }
 
 # What is defined for a vendor in vmlinux, which registered long ago, starts when mdev
@@ -132,11 +132,11 @@ test_late() {
 	op 'define --auto; the vendor is built in, and waits for mdev' \
 		'mdevctl define -u $uuid -p mtty -t mtty-2 --auto' \
 		'[ ! -e /sys/bus/mdev ]' 'grep -q mtty /sys/kernel/debug/mdev/pending'
-	op 'mdev is loaded: started by the udev rule' 'modprobe mdev' \
+	op 'mdev is loaded: started by the udev rule' 'module_load mdev' \
 		'soon "exists $uuid"' '[ "$(type_of $uuid)" = mtty-2 ]'
 	udevadm settle
 	op 'unloading mdev takes it, loading brings it again' \
-		'rmmod vfio_mdev && rmmod mdev && [ ! -e /sys/bus/mdev ] && modprobe mdev' \
+		'module_unload vfio_mdev mdev && [ ! -e /sys/bus/mdev ] && module_load mdev' \
 		'soon "exists $uuid"'
 	udevadm settle
 	op 'stop' 'mdevctl stop -u $uuid' nothing
@@ -151,8 +151,8 @@ start_libvirt() {
 
 test_libvirt() {
 	start_libvirt
-	modprobe mtty
-	modprobe medu
+	module_load mtty
+	module_load medu
 	soon 'virsh nodedev-list --cap mdev_types 2>/dev/null | grep -q pci_' ||
 		echo "  note: libvirtd has found no parent yet"
 	libvirt_parent mtty_mtty mtty-2 /sys/class/mdev_bus/mtty
@@ -163,7 +163,7 @@ test_libvirt() {
 # an inner guest that libvirt starts
 test_domain() {
 	start_libvirt
-	modprobe mtty
+	module_load mtty
 	libvirt_domain
 }
 

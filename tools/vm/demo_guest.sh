@@ -17,6 +17,9 @@ case $1 in
 esac
 [ -e /etc/vm/cmd ] || { echo "$0: only for the guest of tools/vm/demo" >&2; exit 1; }
 
+# shellcheck source-path=SCRIPTDIR source=../testing/selftests/mdev/mdev_modules.sh disable=SC1091
+. "$(dirname "$0")/mdev_modules.sh"
+
 said=/tmp/said # by the last command
 ms=0 # that it took
 
@@ -170,6 +173,7 @@ same 'what is available of mtty-2' "$(left 2)" $((ports / 2))
 title '11. Unloaded, the modules leave nothing behind'
 why 'The search finds nothing, and VFIO has its own node only.'
 works 'cd /; rmmod mtty vfio_mdev mdev'
+modules_settle || wrong 'names stay'
 works 'find /sys -xdev -name "*mdev*" -o -name "*mtty*" -o -path "*/iommu_groups/*"'
 same 'what is left' "$(<$said)" ''
 works 'ls /dev/vfio'

@@ -65,7 +65,7 @@ tool() {
 
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
-modprobe mtty unplug=1
+module_load mtty unplug=1
 echo $UUID >$types/mtty-1/create
 
 tool grep
@@ -108,5 +108,5 @@ op 'which device is this fd, without help of VFIO?' \
 	'says "^[0-9]+ [0-9]+ $UUID$"'
 
 echo 1 >$mdev/remove
-rmmod mtty
+module_unload mtty
 exit $status

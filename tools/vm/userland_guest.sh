@@ -38,6 +38,8 @@ mkdir -p /mnt
 [ "$CHROOTED" ] || enter "$@"
 
 cd /root || exit
+# shellcheck source-path=SCRIPTDIR source=../testing/selftests/mdev/mdev_modules.sh disable=SC1091
+. ./mdev_modules.sh
 said=/tmp/said status=0
 
 # op WHAT COMMAND [CONDITION]...: fails if one of them does

@@ -10,14 +10,17 @@ module=mdev_test
 suites='mdev mdev_late'
 kunit=/sys/kernel/debug/kunit
 
+# shellcheck source-path=SCRIPTDIR source=mdev_modules.sh disable=SC1091
+. "$(dirname "$0")/mdev_modules.sh"
+
 skip() {
 	echo "1..0 # SKIP $*"
 	exit $ksft_skip
 }
 
 run_module() {
-	modprobe -r $module || skip "$module is in use"
-	modprobe $module || skip "$module cannot be loaded"
+	module_remove $module || skip "$module is in use"
+	module_load $module || skip "$module cannot be loaded"
 }
 
 # They have run when the kernel started, but nobody looked at that.

@@ -9,6 +9,9 @@ driver=/sys/bus/mdev/drivers/intel_vgpu_mdev
 tests=0
 failed=0
 
+# shellcheck source-path=SCRIPTDIR source=mdev_modules.sh disable=SC1091
+. "$(dirname "$0")/mdev_modules.sh"
+
 skip() {
 	echo "1..0 # SKIP $*"
 	exit $ksft_skip
@@ -37,13 +40,13 @@ modinfo -n kvmgt 2>/dev/null | grep -q / || skip "there is no kvmgt.ko"
 
 echo TAP version 13
 echo 1..7
-check load modprobe kvmgt
+check load module_load kvmgt
 check mdev_is_ours is_ours
 check holds_mdev [ -e /sys/module/mdev/holders/kvmgt ]
 check driver [ -e $driver ]
-check unload modprobe -r kvmgt
+check unload module_remove kvmgt
 check driver_gone is_gone $driver
 # which modprobe -r may have done
-modprobe -r mdev 2>/dev/null
+module_remove mdev 2>/dev/null
 check mdev_gone is_gone /sys/module/mdev
 exit $failed
