@@ -23,12 +23,15 @@ console() {
 	boots=0 asked=0
 }
 
-# eventually CONDITION: of what the inner guest does; it takes its time
+# eventually CONDITION: of what the inner guest does; it takes its time, but not 300 s
+# in which it says nothing
 eventually() {
-	local end=$((SECONDS + 600))
+	local since=$SECONDS said='' now
 
 	until eval "$1"; do
-		((SECONDS < end)) && pgrep qemu-system >/dev/null &&
+		now=$(wc -c <serial)
+		[ "$now" = "$said" ] || { said=$now; since=$SECONDS; }
+		((SECONDS - since < 300)) && pgrep qemu-system >/dev/null &&
 			! grep 'Kernel panic' serial || return
 		sleep 1
 	done
@@ -101,8 +104,8 @@ test_qemu() {
 	version=${version#*:}
 	mkfifo monitor.in monitor.out && exec 7<>monitor.in 8<>monitor.out || exit
 	console
-	modprobe mtty
-	modprobe medu dma_bits=64
+	module_load mtty
+	module_load medu dma_bits=64
 	medu=$(echo /sys/bus/pci/drivers/medu/*:*)/mdev_supported_types/medu-1
 	create mtty-2 "$dual"
 	create mtty-1 $single

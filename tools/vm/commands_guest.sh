@@ -27,7 +27,7 @@ clean() {
 	done
 	find /etc/mdevctl.d -mindepth 1 -maxdepth 1 ! -name scripts.d -exec rm -r {} +
 	for dev in mtty mnull medu hello vfio_mdev mdev; do
-		[ ! -e /sys/module/$dev ] || rmmod $dev
+		[ ! -e /sys/module/$dev ] || module_unload $dev
 	done
 	cd || exit
 	udevadm settle
@@ -62,25 +62,44 @@ as_shown() {
 	[[ $1 == ${pattern//.../*} ]]
 }
 
-# cmd WHERE COMMAND SHOWN
-cmd() {
-	local wrong='' ret got
+# judged COMMAND SHOWN: run it; is that what is shown? Else wrong says what is not
+judged() {
+	local got
 
-	number=$((number + 1))
-	# libvirt hears of what has happened by events; nobody types that fast
-	[[ $2 != virsh* ]] || sleep 0.5
-	eval "$2" >"$said" 2>&1 </dev/null
+	wrong=''
+	eval "$1" >"$said" 2>&1 </dev/null
 	ret=$?
+	# the next command may load them again
+	case $1 in
+	*rmmod*|*'modprobe -r'*) modules_settle || wrong='names stay' ;;
+	esac
 	# at the prompt, bash's errors have no name of a script
 	sed -i "s|^$0: line [0-9]*: |bash: |" "$said"
 	got=$(words <"$said")
-	if tail -n 1 <<<"${3%$'\n'}" | grep -qiE 'error|^[a-z-]+: .*: '; then
+	if tail -n 1 <<<"${2%$'\n'}" | grep -qiE 'error|^[a-z-]+: .*: '; then
 		((ret)) || wrong='should have failed'
 	elif ((ret)); then
 		wrong="status $ret"
 	fi
-	as_shown "$got" "$(words <<<"$3")" || wrong+=${wrong:+, }'not what is shown'
-	[ "$wrong" ] || return
+	as_shown "$got" "$(words <<<"$2")" || wrong+=${wrong:+, }'not what is shown'
+	[ -z "$wrong" ]
+}
+
+# cmd WHERE COMMAND SHOWN
+cmd() {
+	local wrong ret tries
+
+	number=$((number + 1))
+	for ((tries = 0; tries < 100; tries++)); do
+		judged "$2" "$3" && return
+		# libvirt hears of what has happened by events, and may be late
+		case $2 in
+		*virsh*list*|*virsh*info*|*virsh*dumpxml*) ;;
+		*virsh*) ((ret)) || break ;;
+		*) break ;;
+		esac
+		sleep 0.2
+	done
 	status=1
 	echo "$1: $wrong: $2"
 	sed 's/^/  | /' "$said"

@@ -14,16 +14,17 @@ uuid=a297db4a-f4c2-11e6-90f6-d3b88d6c9525
 
 die() { echo "FAIL: $*"; tail -n 30 serial qemu.log; kill "$qemu"; exit 1; }
 
-# wait_for TEXT: from the inner guest
+# wait_for TEXT: from the inner guest, unless it says nothing for 300 s
 wait_for() {
-	local i
+	local since=$SECONDS size='' now
 
-	for ((i = 0; i < 600; i++)); do
-		grep -q "$1" serial && return
+	until grep -q "$1" serial; do
+		now=$(wc -c <serial)
+		[ "$now" = "$size" ] || { size=$now; since=$SECONDS; }
+		((SECONDS - since < 300)) || die "no '$1'"
 		kill -0 "$qemu" 2>/dev/null || die "QEMU has ended"
 		sleep 1
 	done
-	die "no '$1'"
 }
 
 # shot NAME: of what QEMU shows, as a PPM and a PNG
@@ -31,8 +32,9 @@ shot() {
 	rm -f "$1.ppm" "$1.png"
 	printf 'screendump %s.ppm disp0 0\nscreendump %s.png -f png disp0 0\n' \
 		"$PWD/$1" "$PWD/$1" >&5
-	for ((i = 0; i < 100; i++)); do
-		[ -s "$1.png" ] && sleep 0.5 && return
+	for ((i = 0; i < 600; i++)); do
+		# it is complete when its last chunk is there, and made after the other
+		tail -c 8 "$1.png" 2>/dev/null | grep -q IEND && return
 		sleep 0.1
 	done
 	die "no screendump"
