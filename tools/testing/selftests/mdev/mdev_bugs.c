@@ -95,10 +95,9 @@ TEST_F(modern, remove_file_recreated_on_stale_device)
 	fd = open(path, O_WRONLY);
 	ASSERT_LE(0, fd);
 
-	ASSERT_EQ(0, file_write("300", PARAM "delay_remove"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_remove"));
 	leaver = file_write_child("0", PARAM "unregister");
-	sleep_ms(100);
-	ASSERT_TRUE(child_running(leaver));
+	ASSERT_TRUE(child_blocks(leaver));
 	EXPECT_EQ(-1, write(fd, "1", 1));
 	EXPECT_EQ(ENODEV, errno);
 
@@ -118,13 +117,12 @@ TEST_F(modern, create_races_unregister)
 {
 	pid_t creator, leaver;
 
-	ASSERT_EQ(0, file_write("300", PARAM "delay_probe"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_probe"));
 	creator = mdev_create_child(TYPE, self->uuid);
-	sleep_ms(100);
+	ASSERT_TRUE(child_blocks(creator));
 	leaver = file_write_child("0", PARAM "unregister");
-	sleep_ms(100);
+	ASSERT_TRUE(child_blocks(leaver));
 	ASSERT_TRUE(child_running(creator));
-	ASSERT_TRUE(child_running(leaver));
 	EXPECT_EQ(-ENODEV, mdev_create(TYPE, self->other));
 
 	EXPECT_EQ(0, child_wait(creator));
@@ -144,13 +142,12 @@ TEST_F(modern, remove_races_unregister)
 
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
 	ASSERT_EQ(0, mdev_create(TYPE, self->other));
-	ASSERT_EQ(0, file_write("300", PARAM "delay_remove"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_remove"));
 	remover = mdev_remove_child(self->uuid);
-	sleep_ms(100);
+	ASSERT_TRUE(child_blocks(remover));
 	leaver = file_write_child("0", PARAM "unregister");
-	sleep_ms(100);
+	ASSERT_TRUE(child_blocks(leaver));
 	ASSERT_TRUE(child_running(remover));
-	ASSERT_TRUE(child_running(leaver));
 
 	EXPECT_EQ(0, child_wait(remover));
 	EXPECT_EQ(0, child_wait(leaver));
@@ -326,7 +323,7 @@ TEST_F(modern, remove_file_lost)
 
 	fd = uevent_open();
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, file_write("300", PARAM "delay_probe"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_probe"));
 	creator = mdev_create_child(TYPE, self->uuid);
 	ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
 	ASSERT_TRUE(child_running(creator));
@@ -387,10 +384,11 @@ TEST_F(classic, on_the_bus_before_create)
 {
 	pid_t creator;
 
-	ASSERT_EQ(0, file_write("300", CLASSIC_PARAM "delay_create"));
+	/* or creating waits for it first */
+	ASSERT_EQ(0, module_load("vfio_mdev"));
+	ASSERT_EQ(0, file_write("2000", CLASSIC_PARAM "delay_create"));
 	creator = mdev_create_child(CLASSIC_TYPE, self->uuid[0]);
-	sleep_ms(100);
-	ASSERT_TRUE(child_running(creator));
+	ASSERT_TRUE(child_blocks(creator));
 	EXPECT_FALSE(mdev_exists(self->uuid[0]));
 	EXPECT_EQ(0, child_wait(creator));
 	EXPECT_TRUE(mdev_exists(self->uuid[0]));

@@ -997,8 +997,7 @@ TEST_F(medu, pci_remove_killed)
 	ASSERT_EQ(0, ret);
 
 	writer = file_write_child("1", PCI "devices/%s/remove", pci_name);
-	sleep_ms(200);
-	EXPECT_TRUE(child_running(writer));
+	EXPECT_TRUE(child_blocks(writer));
 	kill(user, SIGKILL);
 	EXPECT_EQ(-ECANCELED, child_wait(user));
 	EXPECT_EQ(0, child_wait(writer));

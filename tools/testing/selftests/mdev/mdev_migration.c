@@ -1072,10 +1072,10 @@ TEST_F(cards, time_stands_still)
 	ASSERT_EQ(0, load(two->fd, state, SIZE(2)));
 	EXPECT_FALSE(eventfd_fired(efd, 600));
 	ASSERT_EQ(0, set(two->fd, RUNNING));
-	EXPECT_TRUE(eventfd_fired(efd, 5000));
+	EXPECT_TRUE(eventfd_fired(efd, WAIT_MS));
 	EXPECT_EQ(0xc0 | UART_IIR_RX_TIMEOUT, in(two, 0, UART_IIR));
 	ASSERT_EQ(0, set(one->fd, RUNNING));
-	EXPECT_TRUE(eventfd_fired(efd, 5000));
+	EXPECT_TRUE(eventfd_fired(efd, WAIT_MS));
 	EXPECT_EQ('x', in(one, 0, UART_RX));
 	EXPECT_EQ('x', in(two, 0, UART_RX));
 	EXPECT_FALSE(eventfd_fired(efd, 600));
@@ -1224,7 +1224,7 @@ TEST(unplugged)
 
 	/* asked in STOP_COPY as ever; the migration goes on meanwhile */
 	pid = mdev_remove_child(card.uuid);
-	EXPECT_TRUE(eventfd_fired(efd, 5000));
+	EXPECT_TRUE(eventfd_fired(efd, WAIT_MS));
 	EXPECT_EQ(4, read_some(file, buf, 4));
 	EXPECT_EQ(0, set(card.fd, STOP));
 	close(file);

@@ -633,14 +633,14 @@ TEST_F(card, character_timeout)
 		PLAY(OUT(FCR, FIFO | UART_FCR_R_TRIG_10), OUT(IER, 1));
 		start = now_ms();
 		send(1, 7);
-		EXPECT_TRUE(eventfd_fired(efd, 5000));
+		EXPECT_TRUE(eventfd_fired(efd, WAIT_MS));
 		EXPECT_LE(190, now_ms() - start);
 		/* one byte read: the time runs anew for the others */
 		PLAY(IN(IIR, ON | UART_IIR_RX_TIMEOUT), IN(RX, 1),
 		     IN(IIR, ON | 1));
 		if (index == INTX)
 			EXPECT_EQ(0, irq_do(UNMASK, INTX));
-		EXPECT_TRUE(eventfd_fired(efd, 5000));
+		EXPECT_TRUE(eventfd_fired(efd, WAIT_MS));
 		/* an empty FIFO waits for nothing */
 		EXPECT_TRUE(receives(2, 6));
 		send(1, 1);
@@ -1230,7 +1230,7 @@ TEST_F(driver, unplug)
 	ASSERT_EQ(0, card_open(&self->vc, self->uuid[0], 2));
 	ASSERT_EQ(0, irq_trigger(REQ, req));
 	remover = remover_start(&self->vc, self->uuid[0]);
-	EXPECT_TRUE(eventfd_fired(req, 5000));
+	EXPECT_TRUE(eventfd_fired(req, WAIT_MS));
 	/* the card works until its user lets it go */
 	EXPECT_TRUE(child_running(remover));
 	ASSERT_EQ(0, irq_trigger(INTX, efd));

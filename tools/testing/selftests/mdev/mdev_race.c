@@ -287,6 +287,17 @@ FIXTURE_TEARDOWN(race)
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
+/* Has everybody succeeded at least once? */
+static bool all_done(const struct worker *workers, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (!__atomic_load_n(&workers[i].done, __ATOMIC_RELAXED))
+			return false;
+	return true;
+}
+
 TEST_F_TIMEOUT(race, everything, 900)
 {
 	struct worker workers[16] = {};
@@ -308,6 +319,7 @@ TEST_F_TIMEOUT(race, everything, 900)
 
 	for (i = 0; i < self->seconds * 1000; i += reloading ? 0 : 50)
 		sleep_ms(50);
+	wait_for(all_done(workers, count));
 	stop = true;
 	for (i = 0; i < count; i++) {
 		struct worker *w = &workers[i];

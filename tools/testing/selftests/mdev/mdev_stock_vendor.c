@@ -77,8 +77,7 @@ TEST_F(stock, remove_while_open)
 	ASSERT_EQ(0, mdev_create(TYPE1, self->uuid));
 	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
 	pid = mdev_remove_child(self->uuid);
-	sleep_ms(200);
-	EXPECT_TRUE(child_running(pid));
+	EXPECT_TRUE(child_blocks(pid));
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, child_wait(pid));
 	EXPECT_FALSE(mdev_exists(self->uuid));

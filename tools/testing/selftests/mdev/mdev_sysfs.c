@@ -462,10 +462,9 @@ TEST_F(door, remove_twice)
 	int ret;
 
 	ASSERT_EQ(0, mdev_create(TYPE0, self->uuid));
-	ASSERT_EQ(0, file_write("500", PARAM "delay_remove"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_remove"));
 	pid = mdev_remove_child(self->uuid);
-	sleep_ms(150);
-	ASSERT_TRUE(child_running(pid));
+	ASSERT_TRUE(child_blocks(pid));
 
 	/* the file is there until the winner has won for good */
 	ret = mdev_remove(self->uuid);
@@ -658,13 +657,12 @@ TEST_F(door, unregister_waits_for_create)
 	pid_t creator, leaver;
 
 	uuid_next(other);
-	ASSERT_EQ(0, file_write("800", PARAM "delay_create"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_create"));
 	creator = mdev_create_child(TYPE0, self->uuid);
-	sleep_ms(150);
+	ASSERT_TRUE(child_blocks(creator));
 	leaver = file_write_child("0", PARENT0 "/registered");
-	sleep_ms(150);
+	ASSERT_TRUE(child_blocks(leaver));
 	ASSERT_TRUE(child_running(creator));
-	ASSERT_TRUE(child_running(leaver));
 
 	/* who comes now comes too late */
 	EXPECT_EQ(-ENODEV, mdev_create("mnull0/mnull-2", other));
@@ -687,13 +685,12 @@ TEST_F(door, unregister_waits_for_remove)
 	uuid_next(other);
 	ASSERT_EQ(0, mdev_create(TYPE0, self->uuid));
 	ASSERT_EQ(0, mdev_create(TYPE0, other));
-	ASSERT_EQ(0, file_write("500", PARAM "delay_remove"));
+	ASSERT_EQ(0, file_write("2000", PARAM "delay_remove"));
 	remover = mdev_remove_child(self->uuid);
-	sleep_ms(150);
+	ASSERT_TRUE(child_blocks(remover));
 	leaver = file_write_child("0", PARENT0 "/registered");
-	sleep_ms(100);
+	ASSERT_TRUE(child_blocks(leaver));
 	ASSERT_TRUE(child_running(remover));
-	ASSERT_TRUE(child_running(leaver));
 
 	EXPECT_EQ(-ENODEV, mdev_remove(other));
 	EXPECT_EQ(0, child_wait(remover));

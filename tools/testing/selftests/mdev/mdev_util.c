@@ -451,6 +451,33 @@ bool child_running(pid_t pid)
 	       !info.si_pid;
 }
 
+/* How often it has gone to sleep; -1 if it does not sleep. */
+static long child_sleeps(pid_t pid)
+{
+	char buf[4096], *at;
+
+	if (file_read(buf, sizeof(buf), "/proc/%d/status", pid) < 0)
+		return -1;
+	if (!strstr(buf, "\nState:\tD") && !strstr(buf, "\nState:\tS"))
+		return -1;
+	at = strstr(buf, "\nvoluntary_ctxt_switches:");
+	return at ? atol(strchr(at, ':') + 1) : -1;
+}
+
+static bool child_slept(pid_t pid)
+{
+	long sleeps = child_sleeps(pid);
+
+	sleep_ms(100);
+	return sleeps >= 0 && sleeps == child_sleeps(pid);
+}
+
+bool child_blocks(pid_t pid)
+{
+	return wait_for(!child_running(pid) || child_slept(pid)) &&
+	       child_running(pid);
+}
+
 /* A child that writes must not keep open what the test closes meanwhile. */
 static void drop_fds(void)
 {
@@ -510,7 +537,7 @@ int uevent_open(void)
 int uevent_next(int fd, const char *path, struct uevent *ev)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	long end = now_ms() + 5000;
+	long end = now_ms() + WAIT_MS;
 	ssize_t len;
 
 	while (poll(&pfd, 1, end - now_ms()) > 0) {
@@ -552,21 +579,29 @@ int kmsg_open(void)
 	return fd;
 }
 
-bool kmsg_find(int fd, const char *one, const char *two)
+static bool kmsg_has(int fd, const char *one, const char *two)
 {
-	long end = now_ms() + 1000;
 	char line[2048];
 	ssize_t len;
 
-	do {
-		while ((len = read(fd, line, sizeof(line) - 1)) > 0) {
-			line[len] = '\0';
-			if (strstr(line, one) && strstr(line, two))
-				return true;
-		}
-		sleep_ms(10);
-	} while (now_ms() < end);
+	while ((len = read(fd, line, sizeof(line) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		line[len > 0 ? len : 0] = '\0';
+		if (strstr(line, one) && strstr(line, two))
+			return true;
+	}
 	return false;
+}
+
+bool kmsg_find(int fd, const char *one, const char *two)
+{
+	return wait_for(kmsg_has(fd, one, two));
+}
+
+bool kmsg_lacks(int fd, const char *one, const char *two)
+{
+	sleep_ms(1000);
+	return !kmsg_has(fd, one, two);
 }
 
 int vfio_ioctl(int fd, unsigned long cmd, void *arg)

@@ -88,13 +88,25 @@ int mdev_leftovers(void);
 /* time */
 long now_ms(void);
 void sleep_ms(long ms);
-/* wait for an expression, 5 s at most, asking less and less; its last value */
+/*
+ * Wait for an expression, asking less and less; its last value. The limit is for
+ * what never comes: much more than a host that is busy, or kernels that release
+ * late (4 s), and twice over, may take, and less than TEST_TIMEOUT_DEFAULT.
+ */
+#define WAIT_MS		30000
 #define wait_for(expr) ({						\
 	long _start = now_ms(), _ms;					\
 	bool _seen;							\
-	while (!(_seen = (expr)) && (_ms = now_ms() - _start) < 5000)	\
+	while (!(_seen = (expr)) && (_ms = now_ms() - _start) < WAIT_MS) \
 		sleep_ms(5 + _ms / 16);					\
 	_seen; })
+/*
+ * For what runs until @end: until then, and then until @expr, too, so that what
+ * should happen at least once may take longer where all is slow.
+ */
+#define goes_on(end, expr) ({						\
+	long _ms = now_ms() - (end);					\
+	_ms < 0 || (_ms < WAIT_MS && !(expr)); })
 
 /*
  * Do something in a child: fork_child() returns 0 in it, and the child must
@@ -104,6 +116,11 @@ pid_t fork_child(void);
 void __noreturn child_exit(int ret);
 int child_wait(pid_t pid);
 bool child_running(pid_t pid);
+/*
+ * Wait until a child has come to where it waits: it has slept for 100 ms and is
+ * still at it. False if it ends instead.
+ */
+bool child_blocks(pid_t pid);
 /* for the common cases: write in a child */
 pid_t file_write_child(const char *text, const char *path, ...)
 	__printf(2, 3);
@@ -117,7 +134,7 @@ struct uevent {
 };
 
 int uevent_open(void);
-/* next event whose path holds @path, 5 s at most */
+/* next event whose path holds @path, as long as wait_for() at most */
 int uevent_next(int fd, const char *path, struct uevent *ev);
 /* "add", "remove", "change", "bind", ... */
 const char *uevent_action(const struct uevent *ev);
@@ -126,8 +143,10 @@ const char *uevent_get(const struct uevent *ev, const char *name);
 
 /* the kernel's log */
 int kmsg_open(void);
-/* is there a line that holds both, now or within a second? */
+/* does a line come that holds both? */
 bool kmsg_find(int fd, const char *one, const char *two);
+/* does none come, not even within a second? */
+bool kmsg_lacks(int fd, const char *one, const char *two);
 
 /*
  * A VFIO client, by group and container, or by the device's own node and iommufd.
