@@ -861,6 +861,17 @@ TEST_F(bridge, loaded_when_needed)
 	vfio_close(&vc);
 }
 
+/* by what tests put in modprobe's place while they unload modules in a race */
+TEST_F(bridge, loaded_when_names_are_gone)
+{
+	char modprobe[256];
+
+	ASSERT_EQ(0, modules_autoload_settled(modprobe, sizeof(modprobe)));
+	EXPECT_STREQ(self->modprobe, modprobe);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_TRUE(module_loaded("vfio_mdev"));
+}
+
 TEST_F(bridge, not_to_be_had)
 {
 	char buf[64];
