@@ -669,6 +669,18 @@ static int open_group(struct vfio_client *vc, const char *uuid)
 	return vfio_ioctl(vc->group, VFIO_GROUP_SET_CONTAINER, &vc->container);
 }
 
+/* VFIO has this loaded when it is loaded itself, and does not wait for it. */
+static bool type1_is_there(void)
+{
+	char state[16];
+
+	/* what is built in has no state */
+	return file_exists("/sys/module/vfio_iommu_type1") &&
+	       (file_read(state, sizeof(state),
+			  "/sys/module/vfio_iommu_type1/initstate") < 0 ||
+		!strcmp(state, "live"));
+}
+
 static int attach_group(struct vfio_client *vc, const char *uuid)
 {
 	int ret;
@@ -679,6 +691,8 @@ static int attach_group(struct vfio_client *vc, const char *uuid)
 	ret = open_group(vc, uuid);
 	if (ret)
 		return ret;
+	if (!wait_for(type1_is_there()))
+		return -ENOENT;
 	return vfio_ioctl(vc->container, VFIO_SET_IOMMU,
 			  (void *)VFIO_TYPE1v2_IOMMU);
 }
