@@ -51,21 +51,26 @@ apt_install() { apt install --no-install-recommends "$@"; }
 # linux-KIND (image, headers) of a series such as 6.12. Which metapackage that
 # is differs between releases, so what they depend on decides.
 meta() {
-	apt-cache show --no-all-versions "linux-$1-$2-amd64" "linux-$1-amd64" \
-		2>/dev/null | awk -v want="linux-$1-$2." '
+	apt-cache "${apt_opts[@]}" show --no-all-versions "linux-$1-$2-amd64" \
+		"linux-$1-amd64" 2>/dev/null | awk -v want="linux-$1-$2." '
 		/^Package:/ { meta = $2 }
-		/^Depends:/ && index($2, want) == 1 && $3 == "(=" && !found {
-			sub(/\),?$/, "", $4)
-			print meta, $2, $4
-			found = 1
+		/^Depends:/ && !found {
+			for (i = 2; i < NF; i++)
+				if (index($i, want) == 1 && $(i + 1) == "(=") {
+					sub(/\),?$/, "", $(i + 2))
+					print meta, $i, $(i + 2)
+					found = 1
+				}
 		}
 		END { exit !found }'
 }
 
-# no_series SERIES: say why meta() found nothing, and end.
+# no_series SERIES [SUITE]: say why meta() found nothing, and end.
 no_series() {
 	local suite
 
+	[ -z "$2" ] ||
+		die "$2 has no Linux $1: is the network down, or has it a newer one?"
 	# shellcheck source=/dev/null
 	suite=$(. /etc/os-release && echo "$VERSION_CODENAME-security")
 	grep -rqs -- "$suite" /etc/apt/sources.list /etc/apt/sources.list.d ||
@@ -76,13 +81,18 @@ no_series() {
 # Options for apt-get and apt-cache, for packages of another suite.
 apt_opts=()
 
+# archive SUITE: where it is from, as apt has it
+archive() {
+	echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' \
+		"http://deb.debian.org/debian $1 main"
+}
+
 # use_suite SUITE: from here on, apt knows nothing but this one
 use_suite() {
 	local dir=$cache/$1
 
 	mkdir -p "$dir"/{lists,archives}/partial || exit
-	echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' \
-		"http://deb.debian.org/debian $1 main" >"$dir/sources.list"
+	archive "$1" >"$dir/sources.list"
 	apt_opts=(-o Dir::Etc::sourcelist="$dir/sources.list"
 		-o Dir::Etc::sourceparts=/dev/null
 		-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir"
@@ -118,28 +128,65 @@ version() {
 		sed -n 's/^Version: //p'
 }
 
-# unpack PACKAGE VERSION DIR: download into a temporary folder, run
-# extract() (the caller's) on the .deb, publish as DIR.
+# unpack DIR VERSION PACKAGE...: download into a temporary folder, run
+# extract() (the caller's) on an empty folder and the .debs, publish that as DIR.
 unpack() {
-	local tmp
+	local tmp packages=("${@:3}")
 
 	tmp=$(mktemp -d "$cache/tmp.XXXXXX") || return
 	# shellcheck disable=SC2064 # now, not at exit
 	trap "rm -rf '$tmp'" EXIT
 	mkdir "$tmp/root"
-	(cd "$tmp" && apt-get "${apt_opts[@]}" -q download "$1=$2") \
+	(cd "$tmp" && apt-get "${apt_opts[@]}" -q download "${packages[@]/%/=$2}") \
 		>"$cache/apt.$me.log" 2>&1 &&
-		extract "$tmp"/*.deb "$tmp/root" &&
-		mv -T "$tmp/root" "$3" || return
+		extract "$tmp/root" "$tmp"/*.deb &&
+		mv -T "$tmp/root" "$1" || return
 	rm -rf "$tmp"
 	trap - EXIT
 }
 
 # The archive inside a linux-source package, which is never written out.
-# extract_source DEB DIR [PART]...: all of it, or some of its files and folders
+# extract_source DIR DEB [PART]...: all of it, or some of its files and folders
 extract_source() {
-	dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards '*.tar.xz' |
-		xz -dcT0 | tar -x -C "$2" --strip-components=1 "${@:3}"
+	dpkg-deb --fsys-tarfile "$2" | tar -xO --wildcards '*.tar.xz' |
+		xz -dcT0 | tar -x -C "$1" --strip-components=1 "${@:3}"
+}
+
+# in_root ROOT [DIR]... -- CMD...: in the root of another release (see root), with /proc,
+# a few devices, and the DIRs, which are absolute, at the same places as here. What is
+# mounted there is mounted for nobody else, and ends with the command. Until then the
+# root is locked. Root is needed only to make a place for a DIR that has none.
+in_root() {
+	local dirs=() root=$1 user=()
+
+	shift
+	while [ "$1" != -- ]; do
+		dirs+=("$1")
+		[ -d "$root$1" ] || as_root mkdir -p "$root$1" || return
+		shift
+	done
+	[ "$(id -u)" = 0 ] || user=(--map-root-user)
+	# shellcheck disable=SC2016 # for that shell to expand
+	flock --shared --no-fork "$root" unshare "${user[@]}" --mount \
+		--propagation private --pid --fork --kill-child sh -ec '
+		root=$1
+		shift
+		mount -t proc proc "$root/proc"
+		mount -t tmpfs -o mode=755 dev "$root/dev"
+		for node in null zero full random urandom tty; do
+			: >"$root/dev/$node"
+			mount --bind "/dev/$node" "$root/dev/$node"
+		done
+		ln -s /proc/self/fd "$root/dev/fd"
+		while [ "$1" != -- ]; do
+			mount --bind "$1" "$root$1"
+			shift
+		done
+		shift
+		exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 TERM=dumb \
+			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+			DEBIAN_FRONTEND=noninteractive "$@"
+	' in_root "$root" "${dirs[@]}" "$@" </dev/null
 }
 
 # again FILE CMD...: run it with its output in FILE, and up to twice more if it says
