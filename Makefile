@@ -3,7 +3,7 @@
 # What a person types. What kbuild reads is in Kbuild.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
-KERNELS ?= 6.1 6.12 newest
+KERNELS ?= 6.1 6.12 7.3 newest
 
 # The kernel's own configuration need not know of any of this. What is for
 # vmlinux is not ours to build.

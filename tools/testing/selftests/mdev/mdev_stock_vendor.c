@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A vendor that nobody here wrote: the kernel's own sample for the modern door,
- * samples/vfio-mdev/mtty.c of Linux 6.12, built against our header and loaded on
- * our mdev.ko as mtty_stock.
+ * samples/vfio-mdev/mtty.c of the Linux it runs on, built against our header and
+ * loaded on our mdev.ko as mtty_stock.
  */
 #define _GNU_SOURCE
 #include <errno.h>
