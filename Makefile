@@ -3,7 +3,11 @@
 # What a person types. What kbuild reads is in Kbuild.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
-KERNELS ?= 6.1 6.12 7.3 newest
+KERNELS ?= 6.1 6.12 7.3
+
+# How often make soak runs which kernel's selftests.
+KERNEL ?= 6.12
+N ?= 10
 
 # The kernel's own configuration need not know of any of this. What is for
 # vmlinux is not ours to build.
@@ -33,10 +37,17 @@ help:
 	@echo '  make demo-guest     Debian'"'"'s QEMU runs a Linux guest with mediated serial cards and'
 	@echo '                      a divided PCI device: tools/vm/clients qemu; some minutes'
 	@echo '  make demo-display   pictures of a Linux guest on a mediated display, in build/picture'
-	@echo '  make check          all of the following; half an hour more the first time, when'
-	@echo '                      the newest kernel is built with all its checkers on'
-	@echo '  make selftests      the selftests, KUnit included; TESTS="names" picks some,'
-	@echo '                      KERNELS="$(KERNELS)" is where'
+	@echo '  make quick          after each edit: one boot of 6.12, the tests of the core, and'
+	@echo '                      what of lint needs no kernel; a minute'
+	@echo '  make check          lint, documents, make install, clients, and all selftests on the'
+	@echo '                      stock kernels; some 15 minutes'
+	@echo '  make check-tree     what needs a kernel of its own: the newest with all checkers on,'
+	@echo '                      KUnit, late binding, the hammer; some 20 minutes, and'
+	@echo '                      another 15 the first time, when that kernel is built'
+	@echo '  make selftests      the selftests; TESTS="names" picks some, KERNELS is where:'
+	@echo '                      "$(KERNELS)", and newest, which has KUnit'
+	@echo '  make soak           the selftests of KERNEL=$(KERNEL), N=$(N) times, in orders drawn'
+	@echo '                      from a seed, to see what fails by chance; SEED repeats'
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
 	@echo '  make check-hard     what takes hours: every allocation fails once, the hammer with all'
 	@echo '                      checkers and with that of data races, make fuzz, make coverage;'
@@ -105,10 +116,20 @@ demo-guest:
 demo-display:
 	@tools/vm/picture
 
+quick:
+	@tools/vm/check --kernels 6.12 --also lint-quick \
+		mdev_sysfs mdev_lifetime mdev_bugs
+
 # Without the clients that run a guest in the guest: those take too long.
-check: lint check-docs selftests check-late
-	@tools/vm/clients mdevctl libvirt
-	@tools/vm/trace
+check:
+	@tools/vm/check --kernels '$(KERNELS)' \
+		--also 'lint docs install clients tracers'
+
+check-tree:
+	@tools/vm/check --kernels newest --also 'late-m late-y'
+
+soak:
+	@tools/vm/soak $(KERNEL) $(N) $(SEED)
 
 selftests:
 	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
@@ -177,7 +198,7 @@ ungraft:
 patches:
 	@tools/graft/patches $(KSRC)
 
-.PHONY: help modules install uninstall clean docs demo demo-guest demo-display check \
-	selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \
+.PHONY: help modules install uninstall clean docs demo demo-guest demo-display quick check \
+	check-tree soak selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches
