@@ -53,7 +53,7 @@ help:
 	@echo '                      checkers and with that of data races, make fuzz, make coverage;'
 	@echo '                      one table of it all; tools/vm/hard --help for parts'
 	@echo '  make hammer         everything against everything, checked by a model, for ten minutes'
-	@echo '                      on the newest kernel; make check does it for one'
+	@echo '                      on the newest kernel; make check-tree does it for one'
 	@echo '  make coverage       which lines and branches the selftests reach, as HTML in'
 	@echo '                      build/coverage; builds a kernel for it; not part of make check'
 	@echo '  make check-clients  the distribution'"'"'s mdevctl, libvirt and QEMU with our modules,'
