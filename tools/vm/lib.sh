@@ -131,13 +131,13 @@ version() {
 # unpack DIR VERSION PACKAGE...: download into a temporary folder, run
 # extract() (the caller's) on an empty folder and the .debs, publish that as DIR.
 unpack() {
-	local tmp packages=("${@:3}")
+	local tmp names=("${@:3}")
 
 	tmp=$(mktemp -d "$cache/tmp.XXXXXX") || return
 	# shellcheck disable=SC2064 # now, not at exit
 	trap "rm -rf '$tmp'" EXIT
 	mkdir "$tmp/root"
-	(cd "$tmp" && apt-get "${apt_opts[@]}" -q download "${packages[@]/%/=$2}") \
+	(cd "$tmp" && apt-get "${apt_opts[@]}" -q download "${names[@]/%/=$2}") \
 		>"$cache/apt.$me.log" 2>&1 &&
 		extract "$tmp/root" "$tmp"/*.deb &&
 		mv -T "$tmp/root" "$1" || return
