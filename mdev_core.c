@@ -51,7 +51,8 @@ int mdev_vendor_errno(struct device *dev, const char *op, int ret)
 	if (likely(!ret || IS_ERR_VALUE((long)ret)))
 		return ret;
 
-	dev_err(dev, "vendor's %s returned %d, neither 0 nor an errno\n", op, ret);
+	dev_err_ratelimited(dev, "vendor's %s returned %d, neither 0 nor an errno\n",
+			    op, ret);
 	return -EIO;
 }
 EXPORT_SYMBOL_GPL(mdev_vendor_errno);

@@ -98,14 +98,10 @@ static int devices_show(struct seq_file *m, void *v)
 	seq_printf(m, "%pUl %s %s %s %s ", &obj->mdev.uuid, parent,
 		   kobject_name(&obj->type->kobj),
 		   states[READ_ONCE(obj->state)], driver);
-	if (mdev_device_holder(obj, &holder)) {
-		seq_printf(m, "%d ", holder.pid);
-		/* users choose it, and could make up lines */
-		seq_escape(m, holder.comm, "\n\\");
-		seq_putc(m, '\n');
-	} else {
+	if (mdev_device_holder(obj, &holder))
+		seq_printf(m, "%d %s\n", holder.pid, holder.comm);
+	else
 		seq_puts(m, "- -\n");
-	}
 	return 0;
 }
 

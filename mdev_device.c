@@ -226,7 +226,7 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 		WRITE_ONCE(obj->users, obj->users + 1);
 		atomic_inc(&obj->type->parent->open);
 		obj->holder.pid = task_tgid_nr(current);
-		get_task_comm(obj->holder.comm, current);
+		mdev_copy_comm(obj->holder.comm, current->comm);
 		WRITE_ONCE(obj->bridge, bridge);
 		ret = 0;
 	}

@@ -69,6 +69,7 @@
 #ifndef MDEV_PRIVATE_H
 #define MDEV_PRIVATE_H
 
+#include <linux/ctype.h>
 #include <linux/hashtable.h>
 #include <linux/kobject.h>
 #include <linux/kref.h>
@@ -177,12 +178,24 @@ enum mdev_device_state {
 /**
  * struct mdev_holder - who has opened a device
  * @pid: thread group
- * @comm: its name at that time
+ * @comm: its name at that time, as mdev_copy_comm() has it
  */
 struct mdev_holder {
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
 };
+
+/*
+ * Copy the name of a process for the log, a trace or a file. Processes choose their
+ * names: with a newline in it, one could make up a line of its own.
+ */
+static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
+{
+	strscpy(to, comm, TASK_COMM_LEN);
+	for (; *to; to++)
+		if (!isascii(*to) || !isprint(*to))
+			*to = '?';
+}
 
 /**
  * struct mdev_device_obj - a mediated device

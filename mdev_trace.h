@@ -163,7 +163,7 @@ DECLARE_EVENT_CLASS(mdev_holder,
 	TP_fast_assign(
 		MDEV_ASSIGN(uuid, dev_name(dev));
 		__entry->pid = pid;
-		strscpy(__entry->comm, comm, TASK_COMM_LEN);
+		mdev_copy_comm(__entry->comm, comm);
 		__entry->ret = ret;
 	),
 	TP_printk("uuid=%s ret=%d holder=%d comm=%s", __get_str(uuid),
@@ -200,7 +200,7 @@ TRACE_EVENT(mdev_wait,
 	TP_fast_assign(
 		MDEV_ASSIGN(uuid, dev_name(dev));
 		__entry->pid = pid;
-		strscpy(__entry->comm, comm, TASK_COMM_LEN);
+		mdev_copy_comm(__entry->comm, comm);
 		__entry->unregister = unregister;
 		__entry->count = count;
 	),

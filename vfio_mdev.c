@@ -375,9 +375,9 @@ static void vfio_mdev_unpin_rest(struct vfio_mdev_memory *mem, u64 first,
 		count++;
 	}
 	if (count)
-		dev_err(mem->vm->vdev.dev,
-			"vendor forgot to unpin memory %u times, done for it\n",
-			count);
+		dev_err_ratelimited(mem->vm->vdev.dev,
+				    "vendor forgot to unpin memory %u times, done for it\n",
+				    count);
 }
 
 static void vfio_mdev_unmap_tell(struct vfio_mdev_memory *mem,
@@ -632,8 +632,8 @@ static void vfio_mdev_memory_forget(struct vfio_mdev_memory *mem)
 	struct notifier_block *nb;
 
 	while ((nb = rcu_access_pointer(mem->unmaps.head))) {
-		dev_err(mem->vm->vdev.dev,
-			"vendor forgot to unregister a notifier, done for it\n");
+		dev_err_ratelimited(mem->vm->vdev.dev,
+				    "vendor forgot to unregister a notifier, done for it\n");
 		blocking_notifier_chain_unregister(&mem->unmaps, nb);
 	}
 	spin_lock(&mem->lock);

@@ -473,25 +473,34 @@ TEST_F(fd, who_holds_it)
 	EXPECT_STREQ(want, buf);
 }
 
-/* The name of a process is its own choice. */
+/* The name of a process is its own choice, and makes no line of its own. */
 TEST_F(fd, hostile_name)
 {
 	char buf[256], want[256];
+	int kmsg = kmsg_open();
+	pid_t leaver;
 
 	if (!have_debugfs())
 		SKIP(return, "no debugfs in this kernel");
+	ASSERT_LE(0, kmsg);
 	vfio_close(&self->vc);
 	ASSERT_EQ(0, prctl(PR_SET_NAME, "%s a\nb\\ -"));
 	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
 	ASSERT_EQ(0, debugfs_line(buf, sizeof(buf), "devices", self->uuid));
 	snprintf(want, sizeof(want),
-		 "%s mnull0 mnull-1 live vfio_mdev %d %%s a\\012b\\134 -",
+		 "%s mnull0 mnull-1 live vfio_mdev %d %%s a?b\\ -",
 		 self->uuid, getpid());
 	EXPECT_STREQ(want, buf);
 	EXPECT_NE(0, debugfs_line(buf, sizeof(buf), "devices", "b"));
 	ASSERT_EQ(0, prctl(PR_SET_NAME, COMM));
 	if (have_events())
-		EXPECT_EQ(1, trace_has("open", "comm=%%s a$"));
+		EXPECT_EQ(1, trace_has("open", "comm=%%s a[?]b. -$"));
+	leaver = file_write_child("0", "/sys/class/mnull/mnull0/registered");
+	ASSERT_LT(0, leaver);
+	EXPECT_TRUE(kmsg_find(kmsg, self->uuid, "held open by %s a?b"));
+	vfio_close(&self->vc);
+	EXPECT_EQ(0, child_wait(leaver));
+	close(kmsg);
 }
 
 /* Somebody waits for it: who looks at the files does not. */
