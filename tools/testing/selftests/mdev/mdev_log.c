@@ -451,7 +451,7 @@ TEST_F(log, copied_while_written)
 	ASSERT_EQ(4096, start_all(self->fd, 4096));
 	writer.fd = self->fd;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_around, NULL));
-	for (end = now_ms() + 2000; goes_on(end, copied); rounds++) {
+	for (end = now_ms() + 500; goes_on(end, copied); rounds++) {
 		ret = copy_reported(self->fd, copy, self->mem);
 		ASSERT_LE(0, ret);
 		copied += ret;
