@@ -258,10 +258,15 @@ static void mdisp_config_write(struct mdisp *md, unsigned int where, u8 val)
 	md->config[where] = (md->config[where] & ~mask) | (val & mask);
 }
 
-/* The monitor stays plugged in. */
+/*
+ * The monitor stays plugged in. The windows begin where the memory does, and the
+ * next picture is in the other one than the last.
+ */
 static void mdisp_reset(struct mdisp *md)
 {
 	mutex_lock(&md->lock);
+	memset(md->window_start, 0, sizeof(md->window_start));
+	md->window_stride = 0;
 	memcpy(md->config, mdisp_config_reset, MDISP_CONFIG_SIZE);
 	memset(md->dispi, 0, sizeof(md->dispi));
 	memset(md->endian, MDISP_LITTLE_ENDIAN, sizeof(md->endian));
@@ -771,6 +776,7 @@ static int mdisp_open(struct mdev_device *mdev)
 	struct mdisp *md = mdev_get_drvdata(mdev);
 
 	mdisp_reset(md);
+	md->window = 0;
 	mdisp_default_monitor(md);
 	return 0;
 }

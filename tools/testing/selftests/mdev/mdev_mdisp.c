@@ -692,6 +692,46 @@ TEST_F(disp, window)
 	munmap(mem, MEMORY);
 }
 
+/* what one client has set is not there for the next, nor after a reset */
+TEST_F(disp, window_is_forgotten)
+{
+	uint32_t first, second;
+
+	set_mode(1024, 768);
+	first = query().region_index;
+	set(Y_OFFSET, 5);
+	second = query().region_index;
+	EXPECT_NE(first, second);
+
+	EXPECT_EQ(0, vfio_ioctl(dev, VFIO_DEVICE_RESET, NULL));
+	put(BAR0, 0, 4, 0x12345678);
+	EXPECT_EQ(0x12345678, get(WINDOW, 0, 4));
+	EXPECT_EQ(0x12345678, get(WINDOW + 1, 0, 4));
+	/* or QEMU would not notice */
+	set_mode(1024, 768);
+	EXPECT_EQ(first, query().region_index);
+
+	set(Y_OFFSET, 5);
+	EXPECT_EQ(second, query().region_index);
+	vfio_close(&self->vc);
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	dev = self->vc.device;
+	put(BAR0, 0, 4, 0x12345678);
+	EXPECT_EQ(0x12345678, get(WINDOW, 0, 4));
+	EXPECT_EQ(0x12345678, get(WINDOW + 1, 0, 4));
+	set_mode(1024, 768);
+	EXPECT_EQ(first, query().region_index);
+	/* the same with the other parity */
+	set(Y_OFFSET, 5);
+	set_mode(800, 600);
+	query();
+	vfio_close(&self->vc);
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	dev = self->vc.device;
+	set_mode(1024, 768);
+	EXPECT_EQ(first, query().region_index);
+}
+
 TEST_F(disp, window_anywhere)
 {
 	static const struct { int width, x, y; unsigned int start; } tests[] = {
