@@ -668,13 +668,13 @@ static int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 }
 
 /**
- * struct vfio_mdev_report - what a vendor is given for VFIO's bitmap
- * @dirty: the bitmap
- * @first: the first address that it was asked about
+ * struct mdev_dirty - where a vendor reports dirty memory
+ * @bitmap: VFIO's
+ * @first: the first address that the vendor was asked about
  * @last: the last one
  */
-struct vfio_mdev_report {
-	struct iova_bitmap *dirty;
+struct mdev_dirty {
+	struct iova_bitmap *bitmap;
 	unsigned long first;
 	unsigned long last;
 };
@@ -683,20 +683,19 @@ struct vfio_mdev_report {
  * A vendor's pages may be larger than the user's, and stick out of what it was asked
  * about; behind the bitmap there is other memory, on old kernels ours.
  */
-static void vfio_mdev_log_dirty(struct iova_bitmap *dirty, unsigned long iova,
+static void vfio_mdev_log_dirty(struct mdev_dirty *dirty, unsigned long iova,
 				size_t length)
 {
-	struct vfio_mdev_report *report = (void *)dirty;
 	unsigned long last;
 
 	if (!length)
 		return;
 	if (check_add_overflow(iova, length - 1, &last))
 		last = ULONG_MAX;
-	iova = max(iova, report->first);
-	last = min(last, report->last);
+	iova = max(iova, dirty->first);
+	last = min(last, dirty->last);
 	if (iova <= last)
-		iova_bitmap_set(report->dirty, iova, last - iova + 1);
+		iova_bitmap_set(dirty->bitmap, iova, last - iova + 1);
 }
 
 static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
@@ -1121,18 +1120,20 @@ static int vfio_mdev_log_stop(struct vfio_device *vdev)
 static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 					unsigned long iova,
 					unsigned long length,
-					struct iova_bitmap *dirty)
+					struct iova_bitmap *bitmap)
 {
-	struct vfio_mdev_report report = {
-		.dirty	= dirty,
+	struct mdev_dirty dirty = {
+		.bitmap	= bitmap,
 		.first	= iova,
 		.last	= iova + length - 1,
 	};
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length,
-					  (void *)&report);
+	/* user space may ask so; no vendor should have to think of it */
+	if (!length)
+		return 0;
+	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, &dirty);
 	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
 }
 

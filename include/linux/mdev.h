@@ -13,7 +13,7 @@
 #include <uapi/linux/vfio.h>
 
 struct file;
-struct iova_bitmap;
+struct mdev_dirty;
 struct kobject;
 struct kvm;
 struct module;
@@ -273,10 +273,11 @@ struct mdev_type_attribute {
  *	@last are addresses), in pages of *@page_size bytes, which may be
  *	changed to what is used. 0 or a negative errno. It and the next two go
  *	together.
- * @log_stop: optional: take back @log_start. 0 or a negative errno.
+ * @log_stop: optional: take back @log_start. 0 or a negative errno. VFIO does not
+ *	call it when a device is closed whose log runs: @release ends the log, too.
  * @log_read_and_clear: optional: call mdev_log_dirty() with @dirty for what was
- *	written to in the @length bytes at @iova since the last time. 0 or a
- *	negative errno.
+ *	written to in the @length bytes at @iova since the last time, which are
+ *	never none. 0 or a negative errno.
  *
  * Every op may sleep. @create and @remove of different devices run at the same
  * time, on several CPUs; @create and @remove of one device do not. They run with
@@ -344,7 +345,7 @@ struct mdev_parent_ops {
 	int (*log_stop)(struct mdev_device *mdev);
 	int (*log_read_and_clear)(struct mdev_device *mdev, unsigned long iova,
 				  unsigned long length,
-				  struct iova_bitmap *dirty);
+				  struct mdev_dirty *dirty);
 };
 
 /* the name the structure had when mdev was first posted */
@@ -381,7 +382,7 @@ struct mdev_bridge_ops {
 				  enum vfio_device_mig_state cur,
 				  enum vfio_device_mig_state end,
 				  enum vfio_device_mig_state *next);
-	void (*log_dirty)(struct iova_bitmap *dirty, unsigned long iova,
+	void (*log_dirty)(struct mdev_dirty *dirty, unsigned long iova,
 			  size_t length);
 };
 
@@ -547,11 +548,12 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
  * For classic vendors, between the start of their @open and the end of their
  * @release. Nothing needs to be pinned.
  *
- * Context: process context, sleeps; any process.
+ * Context: process context, sleeps; a kernel thread, a workqueue, or the process
+ * that has mapped the memory. In another process, VFIO's type1 refuses.
  * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd) or @len is
- * 0; -EPERM if the user does not allow it; -EFAULT if its memory is gone; -ENODEV
- * if the device is not open; or another error of VFIO. On error some bytes may
- * have been copied.
+ * 0; -EPERM if the user does not allow it, or in another process; -EFAULT if its
+ * memory is gone; -ENODEV if the device is not open; or another error of VFIO. On
+ * error some bytes may have been copied.
  */
 static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			      void *data, size_t len, bool write)
@@ -620,7 +622,7 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
  * Context: process context, sleeps.
  */
 static inline void mdev_log_dirty(struct mdev_device *mdev,
-				  struct iova_bitmap *dirty,
+				  struct mdev_dirty *dirty,
 				  unsigned long iova, size_t length)
 {
 	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);

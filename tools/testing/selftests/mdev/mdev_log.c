@@ -279,6 +279,23 @@ TEST_F(log, page_sizes)
 	}
 }
 
+/* nothing is not everything: the vendor is not asked, and clears nothing */
+TEST_F(log, report_of_no_bytes)
+{
+	uint64_t map[PAGES / 64];
+
+	if (!self->has_report)
+		SKIP(return, "VFIO of this kernel cannot report");
+	ASSERT_EQ(4096, start_all(self->fd, 4096));
+	ASSERT_EQ(0, dma(self->fd, IOVA + 4096 * 9, 1, 1, false));
+	memset(map, 0, sizeof(map));
+	report_of(self->fd, 0, 0, 4096, map);
+	report_of(self->fd, IOVA, 0, 4096, map);
+	EXPECT_EQ(0, bits(map));
+	EXPECT_EQ(0, report(self->fd, map));
+	EXPECT_TRUE(bits(map) == 1 && bit(map, 9));
+}
+
 /* a vendor that reports more than it was asked about writes to nobody else's memory */
 TEST_F(log, careless_vendor)
 {

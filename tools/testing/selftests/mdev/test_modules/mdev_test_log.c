@@ -267,7 +267,7 @@ static int test_log_stop(struct mdev_device *mdev)
 
 /* A vendor that does not care what it was asked about, and worse. */
 static void test_report_carelessly(struct mdev_device *mdev,
-				   struct iova_bitmap *dirty,
+				   struct mdev_dirty *dirty,
 				   unsigned long iova, unsigned long size)
 {
 	mdev_log_dirty(mdev, dirty, iova, size);
@@ -279,15 +279,13 @@ static void test_report_carelessly(struct mdev_device *mdev,
 
 static int test_log_read_and_clear(struct mdev_device *mdev, unsigned long iova,
 				   unsigned long length,
-				   struct iova_bitmap *dirty)
+				   struct mdev_dirty *dirty)
 {
 	struct test_log *log = mdev_get_drvdata(mdev);
 	unsigned long index, first, last, size;
 	void *entry;
 	int ret = 0;
 
-	if (!length)
-		return 0;
 	mutex_lock(&log->lock);
 	if (!log->shift) {
 		ret = -EINVAL;
