@@ -1222,7 +1222,7 @@ static int run_log_write(void)
 
 static int run_log_report(void)
 {
-	uint64_t bitmap[PAGES] = {};
+	static uint64_t bitmap[PAGES]; /* as in mdev_log */
 	struct vfio_device_feature_dma_logging_report report = {
 		.iova = IOVA,
 		.length = SIZE,

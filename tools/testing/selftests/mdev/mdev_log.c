@@ -91,6 +91,11 @@ static int stop(int fd)
 	return feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0);
 }
 
+/*
+ * Bitmaps must not be on the stack: VFIO pins a page more than one needs, and if there
+ * is none, as at the end of the address space, it loses what is reported, and says
+ * nothing.
+ */
 static int report_of(int fd, uint64_t iova, uint64_t length, uint64_t page_size,
 		     uint64_t *bitmap)
 {
@@ -195,7 +200,7 @@ TEST_F(log, writes)
 {
 	/* VFIO's errno depends on who it asks */
 	int unmapped = variant->iommufd ? -ENOENT : -EINVAL;
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 	int pin;
 
 	for (pin = 0; pin < 2; pin++) {
@@ -229,7 +234,7 @@ TEST_F(log, writes)
 
 TEST_F(log, every_page)
 {
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 	int i;
 
 	ASSERT_EQ(4096, start_all(self->fd, 4096));
@@ -256,7 +261,7 @@ TEST_F(log, page_sizes)
 		{ 4096, 4096 }, { 8192, 8192 }, { 1 << 16, 1 << 16 },
 		{ 1 << 20, 1 << 20 }, { 2048, 4096 }, { 1, 4096 },
 	};
-	uint64_t map[PAGES / 64], coarse;
+	static uint64_t map[PAGES / 64], coarse;
 	unsigned int i, per;
 
 	for (i = 0; i < ARRAY_SIZE(wishes); i++) {
@@ -282,7 +287,7 @@ TEST_F(log, page_sizes)
 /* nothing is not everything: the vendor is not asked, and clears nothing */
 TEST_F(log, report_of_no_bytes)
 {
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 
 	if (!self->has_report)
 		SKIP(return, "VFIO of this kernel cannot report");
@@ -299,7 +304,7 @@ TEST_F(log, report_of_no_bytes)
 /* a vendor that reports more than it was asked about writes to nobody else's memory */
 TEST_F(log, careless_vendor)
 {
-	uint64_t bitmap[PAGES / 64] = {};
+	static uint64_t bitmap[PAGES / 64];
 
 	if (!self->has_report)
 		SKIP(return, "VFIO of this kernel cannot report");
@@ -323,7 +328,7 @@ TEST_F(log, ranges)
 		{ IOVA + 4096 * 10, 4096 * 2 }, { IOVA, 4096 },
 		{ IOVA + 4096 * 100, 4096 * 100 },
 	};
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 	int i;
 
 	ASSERT_EQ(4096, start(self->fd, 4096, 3, ranges));
@@ -367,7 +372,7 @@ TEST_F(log, refused)
 	struct vfio_device_feature_dma_logging_range ranges[2] = {
 		{ IOVA, 8192 }, { IOVA + 4096, 4096 },
 	};
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 	int none = self->has_report ? 0 : -EOPNOTSUPP;
 
 	EXPECT_EQ(-EINVAL, stop(self->fd));
@@ -398,7 +403,7 @@ TEST_F(log, refused)
 /* who closes the device without a word has stopped it */
 TEST_F(log, closed)
 {
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 
 	ASSERT_EQ(4096, start_all(self->fd, 4096));
 	EXPECT_EQ(0, dma(self->fd, IOVA, 1, 1, false));
@@ -442,7 +447,7 @@ static void *write_around(void *arg)
 
 static int copy_reported(int fd, unsigned char *to, const unsigned char *from)
 {
-	uint64_t map[PAGES / 64];
+	static uint64_t map[PAGES / 64];
 	int i, copied = 0;
 
 	if (report(fd, map))
