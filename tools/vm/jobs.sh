@@ -74,9 +74,9 @@ job_report() {
 			sed -n 's/^# --- //p' "$tmp/$1.out" | tail -n 1)")
 		bad=$((bad + missing))
 	}
-	((status != 0 && bad == 0)) && {
-		bad=1
+	((status > 1 || (status == 1 && bad == 0))) && {
 		failures+=("$1: exit status $status")
+		((bad)) || bad=1
 	}
 	mapfile -t -O "${#failures[@]}" failures < <(
 		sed -n "s/^FAIL: /$1: /p" "$tmp/$1.err")
