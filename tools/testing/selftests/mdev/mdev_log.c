@@ -284,21 +284,29 @@ TEST_F(log, page_sizes)
 	}
 }
 
-/* nothing is not everything: the vendor is not asked, and clears nothing */
+/*
+ * Nothing is not everything: the vendor is not asked, and clears nothing. VFIO of 6.1
+ * makes as much of it as there is memory behind the bitmap: that is not much here, and
+ * the page that is dirty is beyond.
+ */
 TEST_F(log, report_of_no_bytes)
 {
 	static uint64_t map[PAGES / 64];
+	char *pages;
 
 	if (!self->has_report)
 		SKIP(return, "VFIO of this kernel cannot report");
+	pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, pages);
+	ASSERT_EQ(0, mprotect(pages + 4096, 4096, PROT_NONE));
 	ASSERT_EQ(4096, start_all(self->fd, 4096));
 	ASSERT_EQ(0, dma(self->fd, IOVA + 4096 * 9, 1, 1, false));
-	memset(map, 0, sizeof(map));
-	report_of(self->fd, 0, 0, 4096, map);
-	report_of(self->fd, IOVA, 0, 4096, map);
-	EXPECT_EQ(0, bits(map));
+	report_of(self->fd, 0, 0, 4096, (uint64_t *)pages);
+	EXPECT_EQ(0, *(uint64_t *)pages);
 	EXPECT_EQ(0, report(self->fd, map));
 	EXPECT_TRUE(bits(map) == 1 && bit(map, 9));
+	munmap(pages, 8192);
 }
 
 /* a vendor that reports more than it was asked about writes to nobody else's memory */
