@@ -50,7 +50,8 @@ watched() {
 		ls -l /proc/$watcher/fd | grep -q perf_event' 300
 	sleep 1
 	eval "$2"
-	sleep 1
+	# no file says that it has read what happened: thirty times its interval
+	sleep 3
 	kill -INT -- -"$watcher"
 	soon '! kill -0 $watcher 2>/dev/null' 300 && return
 	echo "it does not end"
