@@ -153,16 +153,17 @@ extract_source() {
 }
 
 # in_root ROOT [DIR]... -- CMD...: in the root of another release (see root), with /proc,
-# a few devices, and the DIRs, which are absolute, at the same places as here. What is
-# mounted there is mounted for nobody else, and ends with the command. Until then the
-# root is locked. Root is needed only to make a place for a DIR that has none.
+# a few devices, a /tmp that is its own, and the DIRs, which are absolute, at the same
+# places as here. What is mounted there is mounted for nobody else, and ends with the
+# command. Until then the root is locked. Root is needed only to make a place for a DIR
+# that has none. Two makes would otherwise meet in /tmp, as both have the same PID.
 in_root() {
 	local dirs=() root=$1 user=()
 
 	shift
 	while [ "$1" != -- ]; do
 		dirs+=("$1")
-		[ -d "$root$1" ] || as_root mkdir -p "$root$1" || return
+		[[ $1 == /tmp/* || -d $root$1 ]] || as_root mkdir -p "$root$1" || return
 		shift
 	done
 	[ "$(id -u)" = 0 ] || user=(--map-root-user)
@@ -172,6 +173,8 @@ in_root() {
 		root=$1
 		shift
 		mount -t proc proc "$root/proc"
+		umask 022
+		mount -t tmpfs -o mode=1777 tmp "$root/tmp"
 		mount -t tmpfs -o mode=755 dev "$root/dev"
 		for node in null zero full random urandom tty; do
 			: >"$root/dev/$node"
@@ -179,6 +182,7 @@ in_root() {
 		done
 		ln -s /proc/self/fd "$root/dev/fd"
 		while [ "$1" != -- ]; do
+			mkdir -p "$root$1"
 			mount --bind "$1" "$root$1"
 			shift
 		done
