@@ -21,7 +21,11 @@ def setup(app):
 
 
 # names of the kernel's that are explained elsewhere
-nitpick_ignore = [("std:ref", "abi_file_testing_sysfs_devices_vfio_dev")]
+nitpick_ignore = [
+    ("std:ref", "abi_file_testing_sysfs_devices_vfio_dev"),
+    # vendors need not know what is in it
+    ("c:identifier", "mdev_dirty"),
+]
 nitpick_ignore_regex = [("c:.*", r"(?!mdev_).*")]
 c_id_attributes = ["__user"]
 primary_domain = "c"
