@@ -26,6 +26,7 @@ trap 'exit 143' TERM
 
 # job NAME CMD [ARG]...: a command to come
 job() {
+	[ ! -e "$tmp/$1.cmd" ] || die "$1: twice"
 	jobs+=("$1")
 	printf '%s\0' "${@:2}" >"$tmp/$1.cmd"
 }
@@ -37,6 +38,7 @@ job_run() {
 	mapfile -d '' -t command <"$tmp/$1.cmd"
 	again "$tmp/$1.out" "${command[@]}" 2>"$tmp/$1.err"
 	status=$?
+	# an empty one, where the disk is full, is no success either
 	echo "$status $((SECONDS - start))" >"$tmp/$1.status.new"
 	mv "$tmp/$1.status.new" "$tmp/$1.status"
 }
@@ -60,6 +62,7 @@ job_report() {
 	cat "$tmp/$1.err" >&2
 	cat "$tmp/$1.out"
 	read -r status seconds <"$tmp/$1.status"
+	[[ $status =~ ^[0-9]+$ ]] || status=255
 	skips=$(grep -c '^ok .*# SKIP' "$tmp/$1.out")
 	bad=$(bad "$1")
 	ok=$(($(good "$1") - skips))

@@ -202,10 +202,10 @@ again() {
 	for _ in 1 2 3; do
 		"$@" >"$file" &
 		# shellcheck disable=SC2064 # now
-		trap "kill $!" TERM
+		trap "kill $!; wait $!; exit 143" TERM
 		wait $!
 		status=$?
-		trap - TERM
+		trap 'exit 143' TERM
 		((status == 75)) || break
 		say "the guest died of a race in QEMU; once more"
 	done
