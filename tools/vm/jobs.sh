@@ -6,8 +6,8 @@
 #
 # A command's tests are the lines of its output that begin with "ok" or "not ok", as in
 # TAP, or end in "ok" or "FAILED", as in the tables here. One that fails without such
-# a line counts as a failure, too, and so does a test that TAP has announced and
-# that did not report.
+# a line counts as a failure, too. If there is a line "# --- PROGRAM", it is TAP only, and
+# each program has to report all the tests that it has announced, and to announce some.
 
 tmp=$(mktemp -d) || exit
 jobs=()		# a name each, which is that of its files in tmp
@@ -43,12 +43,31 @@ job_run() {
 	mv "$tmp/$1.status.new" "$tmp/$1.status"
 }
 
+# is_tap NAME: is its output that of test programs?
+is_tap() { grep -q '^# --- ' "$tmp/$1.out"; }
+
 # good, bad, planned NAME: lines of its output
-good() { grep -cE '^ok |[ :]ok$' "$tmp/$1.out"; }
-bad() { grep -cE '^not ok |[ :]FAILED$' "$tmp/$1.out"; }
+good() { grep -cE "^ok $(is_tap "$1" || echo '|[ :]ok$')" "$tmp/$1.out"; }
+bad() { grep -cE "^not ok $(is_tap "$1" || echo '|[ :]FAILED$')" "$tmp/$1.out"; }
 planned() {
 	sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$tmp/$1.out" |
 		awk '{ n += $1 } END { print n + 0 }'
+}
+
+# missing NAME: "COUNT PROGRAM..." for each program whose tests did not all report; one
+# that announces nothing misses one, unless it says that it is skipped
+missing() {
+	awk '
+		function end() {
+			if (program && !skipped && (!planned || planned > seen))
+				print planned ? planned - seen : 1, program
+			planned = seen = skipped = 0
+		}
+		/^# --- / { end(); program = substr($0, 7) }
+		/^1\.\.0 # SKIP/ { skipped = 1 }
+		/^1\.\.[0-9]+/ { planned = substr($1, 4) + 0 }
+		/^(not )?ok / { seen++ }
+		END { end() }' "$tmp/$1.out"
 }
 
 passed=0 failed=0 skipped=0
@@ -57,7 +76,7 @@ table=()	# a line for each job
 
 # job_report NAME: of one that has ended
 job_report() {
-	local status seconds skips bad ok missing names
+	local status seconds skips bad ok count program names
 
 	cat "$tmp/$1.err" >&2
 	cat "$tmp/$1.out"
@@ -66,17 +85,14 @@ job_report() {
 	skips=$(grep -c '^ok .*# SKIP' "$tmp/$1.out")
 	bad=$(bad "$1")
 	ok=$(($(good "$1") - skips))
-	# a test program that ends early has promised more than it delivers
-	missing=$(($(planned "$1") - ok - bad - skips))
 	names=$(sed -n -e 's/^not ok [0-9]* \([^ ]*\).*/ \1/p' \
 		-e 's/^\(.*\)[ :]FAILED$/ \1;/p' "$tmp/$1.out" |
 		tr -s ' ' | tr -d '\n')
 	[ "$names" ] && failures+=("$1:$names")
-	((missing > 0)) && {
-		failures+=("$1: $missing tests did not report, in or after $(
-			sed -n 's/^# --- //p' "$tmp/$1.out" | tail -n 1)")
-		bad=$((bad + missing))
-	}
+	while read -r count program; do
+		failures+=("$1: $count tests did not report: $program")
+		bad=$((bad + count))
+	done < <(missing "$1")
 	((status > 1 || (status == 1 && bad == 0))) && {
 		failures+=("$1: exit status $status")
 		((bad)) || bad=1
@@ -86,6 +102,7 @@ job_report() {
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
 	table+=("$(printf '%-14s %7s %7s %7s %7s' "$1" "$seconds" "$ok" "$bad" "$skips")")
 	say "$1: $ok passed, $bad failed, $skips skipped, in $seconds s"
+	grep '# SKIP' "$tmp/$1.out" | sed "s/^/$1: /"
 }
 
 # jobs_progress: of those that are running
