@@ -227,7 +227,9 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 		atomic_inc(&obj->type->parent->open);
 		obj->holder.pid = task_tgid_nr(current);
 		mdev_copy_comm(obj->holder.comm, current->comm);
-		WRITE_ONCE(obj->bridge, bridge);
+		obj->bridge = bridge;
+		/* dropped in mdev_end_calls(); publishes what is above */
+		atomic_set_release(&obj->calls, 1);
 		ret = 0;
 	}
 	spin_unlock(&obj->lock);
@@ -236,8 +238,29 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 EXPORT_SYMBOL_GPL(mdev_open);
 
 /**
+ * mdev_end_calls - the vendor of an open device is to call the bridge no more
+ * @mdev: the device
+ *
+ * Once after mdev_open(). Waits for the calls that are on their way, such as a
+ * mdev_pin_pages(); from then on they fail.
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_end_calls(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	/* taken in mdev_open(); the last one wakes us, see mdev_bridge_put() */
+	if (!atomic_dec_and_test(&obj->calls))
+		wait_var_event(&obj->calls, !atomic_read(&obj->calls));
+}
+EXPORT_SYMBOL_GPL(mdev_end_calls);
+
+/**
  * mdev_close - take back mdev_open()
  * @mdev: the device; the vendor's part of it may be gone when this returns
+ *
+ * After mdev_end_calls().
  *
  * Context: process context.
  */
@@ -248,7 +271,6 @@ void mdev_close(struct mdev_device *mdev)
 
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->bridge, NULL);
 	WRITE_ONCE(obj->users, obj->users - 1);
 	atomic_dec(&parent->open);
 	wake_up_all(&parent->wait);

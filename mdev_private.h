@@ -52,11 +52,11 @@
  * hand). They never run under a spinlock. The file operations of an open device
  * take none of these locks: the open count keeps all that they need in place.
  *
- * The bridge has two locks of its own: a spinlock for what vendors have pinned, see
- * struct vfio_mdev_memory, inside of everything, and a mutex that keeps an open
- * device open for a file of VFIO's, under which migration_get_state is called.
- * dma_unmap is called from a work with no lock at all, as VFIO's own may not be
- * waited for there.
+ * The bridge has locks of its own: two spinlocks for what vendors have pinned, see
+ * struct vfio_mdev_memory, inside of everything; a semaphore under which notifiers are
+ * called; and a mutex that keeps an open device open for a file of VFIO's, under which
+ * migration_get_state is called. dma_unmap is called from a work with no lock at all, as
+ * VFIO's own may not be waited for there.
  *
  * Whoever looks at debugfs must not hang with what hangs. It takes
  * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
@@ -203,6 +203,7 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
  * @bridge: what the bridge does for the classic vendor while the device is open
+ * @calls: of the vendor into @bridge, and one while there may be more; 0 otherwise
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: its UUID is taken until the device is gone from sysfs
@@ -216,6 +217,7 @@ struct mdev_device_obj {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *bridge;
+	atomic_t calls;
 	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rb_node uuid_node;
@@ -233,6 +235,8 @@ static_assert(offsetof(struct mdev_device_obj, drvdata) ==
 	      offsetof(struct mdev_device_classic, drvdata));
 static_assert(offsetof(struct mdev_device_obj, bridge) ==
 	      offsetof(struct mdev_device_classic, bridge));
+static_assert(offsetof(struct mdev_device_obj, calls) ==
+	      offsetof(struct mdev_device_classic, calls));
 
 static inline struct mdev_device_obj *to_device_obj(struct mdev_device *mdev)
 {
@@ -447,6 +451,7 @@ int mdev_register_bridge(struct mdev_driver *drv);
 void mdev_unregister_bridge(struct mdev_driver *drv);
 const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
 int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge);
+void mdev_end_calls(struct mdev_device *mdev);
 void mdev_close(struct mdev_device *mdev);
 bool mdev_is_open(struct mdev_device *mdev);
 int mdev_vendor_errno(struct device *dev, const char *op, int ret);

@@ -29,10 +29,12 @@ struct compat_vfio_device_ops {
 };
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
-#define vfio_iommufd_emulated_bind		NULL
-#define vfio_iommufd_emulated_unbind		NULL
-#define vfio_iommufd_emulated_attach_ioas	NULL
-#define vfio_iommufd_emulated_detach_ioas	NULL
+/* never called */
+#define vfio_iommufd_emulated_bind(vdev, ictx, id)	(-ENODEV)
+#define vfio_iommufd_emulated_unbind(vdev)		do { } while (0)
+#define vfio_iommufd_emulated_attach_ioas		NULL
+#define vfio_iommufd_emulated_detach_ioas		NULL
+struct iommufd_ctx;
 
 /* the same for these */
 struct compat_vfio_migration_ops {
@@ -59,6 +61,73 @@ static void compat_vfio_release_and_free(struct device *dev)
 	compat_vfio_release(dev);
 	vfio_free_device(vdev);
 }
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if IS_ENABLED(CONFIG_KVM)
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+
+/*
+ * This VFIO holds no reference on the virtual machine while a device is open. It keeps
+ * the group from losing it while the device is being opened, so get one then.
+ */
+static bool compat_kvm_get(struct kvm *kvm)
+{
+	bool (*get)(struct kvm *kvm) = symbol_get(kvm_get_kvm_safe);
+	void (*put)(struct kvm *kvm) = symbol_get(kvm_put_kvm);
+	bool got = get && put && get(kvm);
+
+	if (get)
+		symbol_put(kvm_get_kvm_safe);
+	/* kept until compat_kvm_put(), if there is something to put */
+	if (put && !got)
+		symbol_put(kvm_put_kvm);
+	return got;
+}
+
+static void compat_kvm_put(struct kvm *kvm)
+{
+	void (*put)(struct kvm *kvm) = symbol_get(kvm_put_kvm);
+
+	if (WARN_ON_ONCE(!put))
+		return;
+	put(kvm);
+	symbol_put(kvm_put_kvm);
+	/* that of compat_kvm_get() */
+	symbol_put(kvm_put_kvm);
+}
+
+#else
+static bool compat_kvm_get(struct kvm *kvm) { return false; }
+static void compat_kvm_put(struct kvm *kvm) { }
+#endif
+
+static int compat_vfio_mdev_open_device(struct vfio_device *vdev);
+static void compat_vfio_mdev_close_device(struct vfio_device *vdev);
+
+static int vfio_mdev_open_device(struct vfio_device *vdev)
+{
+	int ret;
+
+	if (vdev->kvm && !compat_kvm_get(vdev->kvm))
+		vdev->kvm = NULL;
+	ret = compat_vfio_mdev_open_device(vdev);
+	if (ret && vdev->kvm)
+		compat_kvm_put(vdev->kvm);
+	return ret;
+}
+
+static void vfio_mdev_close_device(struct vfio_device *vdev)
+{
+	compat_vfio_mdev_close_device(vdev);
+	if (vdev->kvm)
+		compat_kvm_put(vdev->kvm);
+}
+
+/* these rename the definitions, as below */
+#define vfio_mdev_open_device(vdev)	compat_vfio_mdev_open_device(vdev)
+#define vfio_mdev_close_device(vdev)	compat_vfio_mdev_close_device(vdev)
 #endif
 
 static inline struct vfio_device *

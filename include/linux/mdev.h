@@ -7,9 +7,11 @@
 #ifndef MDEV_H
 #define MDEV_H
 
+#include <linux/atomic.h>
 #include <linux/device.h>
 #include <linux/string.h>
 #include <linux/uuid.h>
+#include <linux/wait_bit.h>
 #include <uapi/linux/vfio.h>
 
 struct file;
@@ -246,12 +248,14 @@ struct mdev_type_attribute {
  *	memory; @ioctl is not asked then. Set the size, offset and flags of region
  *	@info->index, all 0 before, and add capabilities to @caps, if any, with
  *	vfio_info_add_capability(). 0 or a negative errno.
- * @dma_unmap: optional, and needed by who calls mdev_pin_pages(): user space
- *	takes back @length bytes of its memory at @iova. Stop using what is pinned
- *	there and unpin it before returning; a pin that overlaps the range at one
- *	end goes altogether. Only called when something there is pinned, for one
- *	range at a time, from a kernel thread. What is still pinned afterwards is
- *	unpinned, and logged as an error.
+ * @dma_unmap: optional, but a vendor that calls mdev_pin_pages() needs it: user
+ *	space takes back @length bytes of its memory at @iova. Stop using what is
+ *	pinned there and unpin it, within two seconds; a pin that overlaps the
+ *	range at one end goes altogether. Called from a kernel thread, for one
+ *	range at a time, and again every half a second as long as something in the
+ *	range is pinned. After five times (ten with iommufd) the bridge gives VFIO
+ *	its pins back, and logs an error; see mdev_unpin_pages() for what that
+ *	means for the vendor.
  * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features but
  *	those of migration and dirty logging that this VFIO knows. @flags are
  *	those of &struct vfio_device_feature, @arg is its data in user memory, of
@@ -371,6 +375,8 @@ struct mdev_bridge_ops {
 			 int prot, struct page **pages);
 	void (*unpin_pages)(struct mdev_device *mdev, dma_addr_t iova,
 			    int npage);
+	int (*pin_pfns)(struct mdev_device *mdev, const unsigned long *user_pfn,
+			int npage, int prot, unsigned long *phys_pfn);
 	int (*dma_rw)(struct mdev_device *mdev, dma_addr_t iova, void *data,
 		      size_t len, bool write);
 	int (*register_unmap)(struct mdev_device *mdev,
@@ -391,6 +397,7 @@ struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *bridge;
+	atomic_t calls;
 };
 
 /* private: and how those in include/classic-5.13 see a type */
@@ -477,12 +484,37 @@ static inline struct device *mdev_dev(struct mdev_device *mdev)
 	return &mdev->dev;
 }
 
-/* private: NULL unless the device is open */
+/*
+ * private: what the bridge does for the vendor; NULL unless the device is open. The
+ * bridge and the opened device stay as they are until mdev_bridge_put().
+ */
 static inline const struct mdev_bridge_ops *
-mdev_bridge_of(struct mdev_device *mdev)
+mdev_bridge_get(struct mdev_device *mdev)
 {
-	return READ_ONCE(container_of(mdev, struct mdev_device_classic,
-				      mdev)->bridge);
+	struct mdev_device_classic *classic =
+		container_of(mdev, struct mdev_device_classic, mdev);
+
+	if (!atomic_inc_not_zero(&classic->calls))
+		return NULL;
+	return classic->bridge;
+}
+
+/* private: the call into the bridge has returned */
+static inline void mdev_bridge_put(struct mdev_device *mdev)
+{
+	struct mdev_device_classic *classic =
+		container_of(mdev, struct mdev_device_classic, mdev);
+
+	/* pairs with mdev_end_calls() */
+	if (atomic_dec_and_test(&classic->calls))
+		wake_up_var(&classic->calls);
+}
+
+/* private: would mdev_bridge_get() return something? */
+static inline bool mdev_bridge_there(struct mdev_device *mdev)
+{
+	return atomic_read(&container_of(mdev, struct mdev_device_classic,
+					 mdev)->calls);
 }
 
 /**
@@ -494,27 +526,37 @@ mdev_bridge_of(struct mdev_device *mdev)
  * @pages: where to store the pages, in order
  *
  * For classic vendors, between the start of their @open and the end of their
- * @release. All pages are pinned, or none. Each call is to be undone by one of
+ * @release; before Linux 6.2 only after their @open, as VFIO does not tell of unmaps
+ * earlier. All pages are pinned, or none. Each call is to be undone by one of
  * mdev_unpin_pages() with the same @iova and @npage. The vendor must have the op
- * @dma_unmap, which may be called for the range as soon as this returns: hold a
- * lock of yours over this call and your note of what it pinned, and take that lock
- * in @dma_unmap.
+ * @dma_unmap, which may be called for the range as soon as this returns. It is called
+ * again if the vendor had no note of the pin yet; to spare user space that wait, hold
+ * a lock of yours over this call and your note, and take that lock in @dma_unmap.
  *
- * Context: process context, sleeps.
+ * The pages stay allocated until the vendor unpins them, or its @release has returned,
+ * whatever user space does.
+ *
+ * Context: process context, sleeps; as long as user space wants if its memory is behind
+ * userfaultfd or a file system of its own, so do not make another device wait for it.
  * Return: @npage; -EINVAL if the range is not mapped (-ENOENT with iommufd) or is
- * being unmapped, @npage is not positive, or the vendor has no @dma_unmap; -EPERM
- * if @prot is more than the user allows; -E2BIG if the VFIO of this kernel does
- * not pin so many at once; -ENOMEM, also if the user may not lock so much;
- * -ENODEV if the device is not open; or another error of VFIO.
+ * being unmapped, @npage is not positive, the vendor has no @dma_unmap, or in @open
+ * before Linux 6.2; -EBUSY as long as the vendor has not unpinned what user space has
+ * unmapped long ago; -EPERM if @prot is more than the user allows; -E2BIG if the VFIO of
+ * this kernel does not pin so many at once; -ENOMEM, also if the user may not lock so
+ * much; -EINTR if the caller is killed; -ENODEV if the device is not open; or another
+ * error of VFIO.
  */
 static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				 int npage, int prot, struct page **pages)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
 
 	if (!bridge)
 		return -ENODEV;
-	return bridge->pin_pages(mdev, iova, npage, prot, pages);
+	ret = bridge->pin_pages(mdev, iova, npage, prot, pages);
+	mdev_bridge_put(mdev);
+	return ret;
 }
 
 /**
@@ -523,7 +565,9 @@ static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
  * @iova: as it was given to mdev_pin_pages()
  * @npage: as it was given to mdev_pin_pages()
  *
- * The device must not use the pages any more. What is not pinned is logged and
+ * The device must not use the pages any more. If VFIO could not wait for this after an
+ * unmap, the bridge has kept the pages for the vendor, and drops them now; whatever else
+ * is pinned at the same address by then stays as it is. What is not pinned is logged and
  * left alone; and what is pinned after @release is logged and unpinned.
  *
  * Context: process context, sleeps.
@@ -531,10 +575,12 @@ static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				    int npage)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
 
-	if (bridge)
-		bridge->unpin_pages(mdev, iova, npage);
+	if (!bridge)
+		return;
+	bridge->unpin_pages(mdev, iova, npage);
+	mdev_bridge_put(mdev);
 }
 
 /**
@@ -558,11 +604,14 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			      void *data, size_t len, bool write)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
 
 	if (!bridge)
 		return -ENODEV;
-	return bridge->dma_rw(mdev, iova, data, len, write);
+	ret = bridge->dma_rw(mdev, iova, data, len, write);
+	mdev_bridge_put(mdev);
+	return ret;
 }
 
 /**
@@ -570,7 +619,7 @@ static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
  * @mdev: the device
  *
  * For classic vendors, between the start of their @open and the end of their
- * @release, and as long as that no reference is needed.
+ * @release. The virtual machine's structure stays that long.
  *
  * Context: any.
  * Return: what the user has told VFIO; NULL if nothing, or if the device is not
@@ -578,9 +627,14 @@ static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
  */
 static inline struct kvm *mdev_kvm(struct mdev_device *mdev)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	struct kvm *kvm;
 
-	return bridge ? bridge->kvm(mdev) : NULL;
+	if (!bridge)
+		return NULL;
+	kvm = bridge->kvm(mdev);
+	mdev_bridge_put(mdev);
+	return kvm;
 }
 
 /**
@@ -602,11 +656,14 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
 			enum vfio_device_mig_state end,
 			enum vfio_device_mig_state *next)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
 
 	if (!bridge)
 		return -ENODEV;
-	return bridge->mig_get_next_state(mdev, cur, end, next);
+	ret = bridge->mig_get_next_state(mdev, cur, end, next);
+	mdev_bridge_put(mdev);
+	return ret;
 }
 
 /**
@@ -625,10 +682,12 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
 				  struct mdev_dirty *dirty,
 				  unsigned long iova, size_t length)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_of(mdev);
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
 
-	if (bridge)
-		bridge->log_dirty(dirty, iova, length);
+	if (!bridge)
+		return;
+	bridge->log_dirty(dirty, iova, length);
+	mdev_bridge_put(mdev);
 }
 
 /*

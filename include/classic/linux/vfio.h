@@ -55,32 +55,23 @@ static inline int mdev_classic_find(struct device *dev,
 	*mdev = dev ? mdev_from_dev(dev) : NULL;
 	if (!*mdev)
 		return -ENODEV;
-	return mdev_bridge_of(*mdev) ? 0 : -EINVAL;
+	return mdev_bridge_there(*mdev) ? 0 : -EINVAL;
 }
 
-/* private: page by page, so that any of them can be unpinned on its own */
+/* private: all or none, and any of them can be unpinned on its own */
 static inline int mdev_classic_pin(struct mdev_device *mdev,
 				   const unsigned long *user_pfn, int npage,
 				   int prot, unsigned long *phys_pfn)
 {
-	struct page *page;
-	int i, ret;
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
 
-	for (i = 0; i < npage; i++) {
-		ret = mdev_pin_pages(mdev, (dma_addr_t)user_pfn[i] << PAGE_SHIFT,
-				     1, prot, &page);
-		if (ret != 1)
-			goto err_unpin;
-		phys_pfn[i] = page_to_pfn(page);
-	}
-	return npage;
-
-err_unpin:
-	phys_pfn[i] = 0;
-	while (i--) {
-		mdev_unpin_pages(mdev, (dma_addr_t)user_pfn[i] << PAGE_SHIFT, 1);
-		phys_pfn[i] = 0;
-	}
+	if (!bridge)
+		return -EINVAL;
+	ret = bridge->pin_pfns(mdev, user_pfn, npage, prot, phys_pfn);
+	mdev_bridge_put(mdev);
+	if (ret < 0)
+		memset(phys_pfn, 0, npage * sizeof(*phys_pfn));
 	return ret;
 }
 
@@ -114,14 +105,16 @@ static inline int mdev_classic_check_npage(int npage)
  * @prot: IOMMU_READ, IOMMU_WRITE or both
  * @phys_pfn: where to store the host's page frames, in the same order
  *
- * All pages are pinned, or none. Each is to be unpinned as often as it was
- * pinned. The vendor must have registered a notifier for VFIO_IOMMU_NOTIFY.
+ * All pages are pinned, or none; none if user space unmaps any of them meanwhile. Each
+ * is to be unpinned as often as it was pinned. The vendor must have registered a
+ * notifier for VFIO_IOMMU_NOTIFY.
  *
  * Context: process context, sleeps; between the start of the vendor's open and
  * the end of its release.
  * Return: @npage; -EINVAL if an argument is missing, a page is not mapped, there
- * is no notifier, or the device is not open; -E2BIG if @npage is greater than
- * VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device; -EPERM if
+ * is no notifier, the page is being unmapped, or the device is not open; -EBUSY as long
+ * as the vendor has not unpinned what was unmapped long ago; -E2BIG if @npage is greater
+ * than VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device; -EPERM if
  * @prot is more than the user allows; or another error of VFIO.
  */
 static inline int vfio_pin_pages(struct device *dev, unsigned long *user_pfn,
@@ -256,7 +249,7 @@ static inline int vfio_group_unpin_pages(struct vfio_group *group,
  *
  * Nothing needs to be pinned, and no notifier registered.
  *
- * Context: as vfio_pin_pages(); any process.
+ * Context: as vfio_pin_pages(), and mdev_dma_rw().
  * Return: 0; -EINVAL if an argument is missing, @len is 0, or the range is not
  * mapped; -EPERM if the user does not allow it; or another error of VFIO.
  */
@@ -280,6 +273,21 @@ static inline int mdev_classic_notify_kvm(struct mdev_device *mdev,
 	return 0;
 }
 
+/* private: register or unregister */
+static inline int mdev_classic_listen(struct mdev_device *mdev,
+				      struct notifier_block *nb, bool on)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -EINVAL;
+	ret = on ? bridge->register_unmap(mdev, nb) :
+		   bridge->unregister_unmap(mdev, nb);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
 /**
  * vfio_register_notifier - be told of what happens to the user's memory, or of
  * the virtual machine
@@ -290,7 +298,8 @@ static inline int mdev_classic_notify_kvm(struct mdev_device *mdev,
  * @nb: the notifier
  *
  * VFIO_IOMMU_NOTIFY_DMA_UNMAP comes when the user takes back memory of which
- * something is pinned, which is to be unpinned before the notifier returns.
+ * something is pinned, which is to be unpinned before the notifier returns; it comes
+ * again as long as it is not.
  * VFIO_GROUP_NOTIFY_SET_KVM comes from within this function and never again, if
  * the device belongs to a virtual machine.
  *
@@ -322,7 +331,7 @@ static inline int vfio_register_notifier(struct device *dev,
 		return -EINVAL;
 
 	if (type == VFIO_IOMMU_NOTIFY)
-		return mdev_bridge_of(mdev)->register_unmap(mdev, nb);
+		return mdev_classic_listen(mdev, nb, true);
 	return wanted ? mdev_classic_notify_kvm(mdev, nb) : 0;
 }
 
@@ -351,7 +360,7 @@ static inline int vfio_unregister_notifier(struct device *dev,
 
 	switch (type) {
 	case VFIO_IOMMU_NOTIFY:
-		return mdev_bridge_of(mdev)->unregister_unmap(mdev, nb);
+		return mdev_classic_listen(mdev, nb, false);
 	case VFIO_GROUP_NOTIFY:
 		return 0;
 	default:

@@ -261,9 +261,8 @@ TEST_F(vendor, pin_undone)
 	PAGES(3, 4, 5, NPAGES, 6);
 	memset(self->pages.phys, 0xff, 5 * sizeof(*self->pages.phys));
 	EXPECT_EQ(self->unmapped, PIN());
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 		EXPECT_EQ(0, self->pages.phys[i]);
-	EXPECT_EQ(UINT64_MAX, self->pages.phys[4]);
 
 	/* nor may the third be written to */
 	ASSERT_EQ(0, vfio_dma_map(&self->vc, self->mem, RO_IOVA, PAGE, false));
@@ -321,10 +320,11 @@ TEST_F(vendor, unmap_ignored)
 	ASSERT_EQ(2, PIN());
 	ASSERT_EQ(0, vendor_do(&self->vc, MDEV_TEST_FORGET, NULL));
 	EXPECT_EQ(0, vfio_dma_unmap(&self->vc, IOVA, SIZE));
-	EXPECT_EQ(1, status_of(&self->vc).unmaps);
-	EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid,
-			      "forgot to unpin memory 2 times"));
-	/* so they are not there any more */
+	EXPECT_LE(5, status_of(&self->vc).unmaps);
+	EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid, "still has 2 pins"));
+	/* they are kept for it */
+	EXPECT_EQ(2, UNPIN());
+	EXPECT_TRUE(kmsg_lacks(self->kmsg, self->uuid, "which it did not pin"));
 	UNPIN();
 	EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid, "which it did not pin"));
 	notifier_unregister(&self->vc, IOMMU_NOTIFY);

@@ -1,0 +1,1237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The bridge's account of user memory: what a vendor has pinned, and what VFIO wants
+ * back.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/interval_tree_generic.h>
+#include <linux/iommu.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/overflow.h>
+#include <linux/rwsem.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "vfio_mdev_private.h"
+
+/**
+ * DOC: user memory that is unmapped
+ *
+ * A vendor pins pages, and unpins them when it is told that user space unmaps
+ * them. VFIO has rules of its own for that, which differ between its back ends, and
+ * vendors, VMMs and guests keep none of them reliably. The bridge stands between:
+ *
+ * - vfio_iommu_type1 asks every device of a container in turn, and again, as long as
+ *   any page of the mapping is pinned by any of them. When that is so after the
+ *   eleventh time it stops the host with BUG_ON(). iommufd asks again for a range that
+ *   is unmapped, but only once if a device is detached or gets another address
+ *   space, and takes what is pinned after that for gone.
+ *
+ * - vfio_iommu_type1 asks with a lock held (device_list_lock) that other threads wait
+ *   for with the lock in their hands (iommu->lock) that each pin and unpin needs. So
+ *   whoever is asked must return in bounded time, whether the vendor has unpinned
+ *   or not.
+ *
+ * - A vendor may be slow, may be in the middle of pinning, or may forget. Its device
+ *   goes on writing to the pages.
+ *
+ * This is what follows from that:
+ *
+ * 1. A page that was pinned for a vendor stays allocated until the vendor unpins it or
+ *    has released the device. When VFIO cannot wait any longer, the bridge keeps such
+ *    a page by a reference of its own and only then takes back VFIO's pin. While a
+ *    vendor has pages that are kept, it gets no others.
+ *
+ * 2. Nothing is pinned in a range from the first question about it until VFIO is
+ *    through with the unmap, for all devices that were asked. VFIO is through when
+ *    the thread that unmaps returns to user space; see vfio_mdev_unmap_watch().
+ *
+ * 3. A pin that is under way when its range is asked for fails, and so does the
+ *    whole call that it is a part of.
+ *
+ * 4. An unpin undoes the pin that it belongs to: VFIO's, or the bridge's own.
+ */
+
+/*
+ * How long a question waits for the vendor. Every pin that goes meanwhile starts that
+ * time anew.
+ */
+#define VFIO_MDEV_ASK_TIMEOUT		(HZ / 2)
+
+/*
+ * After how many questions the pages are kept. vfio_iommu_type1 needs an answer within
+ * eleven; iommufd would wait for longer, but holds up the owner of the device.
+ */
+#define VFIO_MDEV_PATIENCE_TYPE1	5
+#define VFIO_MDEV_PATIENCE_IOMMUFD	10
+
+/* From this question on, a thread that hangs is better than a host that stops. */
+#define VFIO_MDEV_LAST_QUESTION		10
+
+/* How long the first pin of an opened device waits for unmaps that are older. */
+#define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
+
+/**
+ * struct vfio_mdev_pin - what was pinned at once
+ * @rb: in mem->pins or mem->kept
+ * @subtree_last: the interval tree's
+ * @first: IOVA of the first byte
+ * @last: IOVA of the last byte
+ * @done: it is pinned, and the vendor knows; in mem->pins without that, it is being
+ *	pinned or unpinned
+ * @asked: VFIO wants it back, though it was not @done yet
+ * @write: the device writes to it
+ * @pages: its pages
+ */
+struct vfio_mdev_pin {
+	struct rb_node rb;
+	u64 subtree_last;
+	u64 first;
+	u64 last;
+	bool done;
+	bool asked;
+	bool write;
+	struct page *pages[];
+};
+
+/**
+ * struct vfio_mdev_unmap - a range that VFIO wants back
+ * @next: in mem->unmaps
+ * @all: in vfio_mdev_unmaps, until it is @over
+ * @task: the thread that unmaps; only to compare it
+ * @id: of the ioctl that unmaps; later ones have higher ones
+ * @first: IOVA of the first byte
+ * @last: IOVA of the last byte
+ * @asked: how often VFIO has asked
+ * @gone: how many pins in the range have gone since the first question
+ * @over: VFIO is through with it; set under vfio_mdev_unmaps_lock
+ * @tell: the vendor is to be told
+ * @keep: what is pinned in it is to be kept
+ */
+struct vfio_mdev_unmap {
+	struct list_head next;
+	struct list_head all;
+	const struct task_struct *task;
+	unsigned long id;
+	u64 first;
+	u64 last;
+	unsigned int asked;
+	unsigned int gone;
+	bool over;
+	bool tell;
+	bool keep;
+};
+
+/**
+ * struct vfio_mdev_call - what one call of a vendor is to pin
+ * @pins: all of it
+ * @count: number of entries in @pins
+ * @asks: what mem->asks was when nothing in @pins was asked for
+ */
+struct vfio_mdev_call {
+	struct vfio_mdev_pin **pins;
+	int count;
+	unsigned int asks;
+};
+
+/**
+ * struct vfio_mdev_listener - a notifier that a vendor has registered
+ * @next: in mem->listeners
+ * @nb: the vendor's memory; not touched once the vendor may have freed it
+ */
+struct vfio_mdev_listener {
+	struct list_head next;
+	struct notifier_block *nb;
+};
+
+/**
+ * struct vfio_mdev_memory - user memory, as a vendor uses it
+ * @vm: the device
+ * @opened_lock: protects @opened, and keeps the vendor from being closed
+ * @opened: the vendor's open has returned, its release was not called yet
+ * @listeners_sem: protects @listeners; held for read while they are called
+ * @listeners: told of unmapped ranges like the vendor's op
+ * @lock: protects the members below, innermost but for vfio_mdev_unmaps_lock
+ * @pins: everything that VFIO may have pinned for the vendor, by IOVA
+ * @kept: what VFIO has not pinned any more, but the vendor believes that it has
+ * @unmaps: ranges in which nothing is pinned
+ * @asks: goes up when a pin is @asked
+ * @telling: the vendor may be told of unmapped ranges
+ * @joined: something was pinned since the device was opened
+ * @blind: nobody would tell when an unmap is over, so nothing is pinned any more
+ * @tell_work: tells the vendor; a stuck vendor holds it up
+ * @keep_work: keeps pages; nothing of the vendor's can hold it up
+ * @wait: for changes of @pins
+ */
+struct vfio_mdev_memory {
+	struct vfio_mdev *vm;
+	struct mutex opened_lock;	/* protects opened */
+	bool opened;
+	struct rw_semaphore listeners_sem;	/* protects listeners */
+	struct list_head listeners;
+	spinlock_t lock;		/* protects what follows */
+	struct rb_root_cached pins;
+	struct rb_root_cached kept;
+	struct list_head unmaps;
+	unsigned int asks;
+	bool telling;
+	bool joined;
+	bool blind;
+	struct work_struct tell_work;
+	struct work_struct keep_work;
+	wait_queue_head_t wait;
+};
+
+/*
+ * All devices' ranges. A device that was opened in the middle of an unmap is asked late,
+ * and has to know how often VFIO has asked others.
+ */
+static DEFINE_SPINLOCK(vfio_mdev_unmaps_lock);	/* protects the next two */
+static LIST_HEAD(vfio_mdev_unmaps);
+static unsigned long vfio_mdev_unmaps_id;
+
+/* For what waits for vendors, and for user memory that is not there. */
+static struct workqueue_struct *vfio_mdev_wq;
+
+#define PIN_FIRST(pin)	((pin)->first)
+#define PIN_LAST(pin)	((pin)->last)
+INTERVAL_TREE_DEFINE(struct vfio_mdev_pin, rb, u64, subtree_last, PIN_FIRST,
+		     PIN_LAST, static, vfio_mdev_pins)
+
+/* Of a device that is open: vendors cannot ask for another. */
+static struct vfio_mdev_memory *memory_of(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vm->memory;
+}
+
+/* --- ranges that are being unmapped --- */
+
+static void vfio_mdev_unmap_set_over(struct vfio_mdev_unmap *unmap)
+{
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	WRITE_ONCE(unmap->over, true);
+	list_del_init(&unmap->all);
+}
+
+static int vfio_mdev_unmap_returned(struct inode *inode, struct file *file)
+{
+	unsigned long id = (unsigned long)file->private_data;
+	struct vfio_mdev_unmap *unmap, *tmp;
+
+	spin_lock(&vfio_mdev_unmaps_lock);
+	list_for_each_entry_safe(unmap, tmp, &vfio_mdev_unmaps, all)
+		if (unmap->id == id)
+			vfio_mdev_unmap_set_over(unmap);
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	return 0;
+}
+
+static const struct file_operations vfio_mdev_unmap_fops = {
+	.owner		= THIS_MODULE,
+	.release	= vfio_mdev_unmap_returned,
+};
+
+/*
+ * Have vfio_mdev_unmap_returned() called when this thread returns to user space: that is
+ * when the kernel releases a file whose last reference the thread drops. VFIO, which
+ * has called us from its ioctl, says nothing when it is through.
+ */
+static bool vfio_mdev_unmap_watch(unsigned long id)
+{
+	struct file *file;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		file = anon_inode_getfile("[vfio_mdev-unmap]", &vfio_mdev_unmap_fops,
+					  (void *)id, O_RDONLY);
+		if (!IS_ERR(file)) {
+			fput(file);
+			return true;
+		}
+		schedule_timeout_uninterruptible(1);
+	}
+	return false;
+}
+
+/*
+ * The id of this thread's ioctl, which asks for a range; 0 if it cannot be watched. What
+ * it has asked for before is over if it was another range: VFIO goes from one mapping
+ * to the next only when nothing is pinned in it.
+ */
+static unsigned long vfio_mdev_unmap_id(u64 first, u64 last)
+{
+	struct vfio_mdev_unmap *unmap, *tmp;
+	unsigned long id = 0, new = 0;
+
+	spin_lock(&vfio_mdev_unmaps_lock);
+	list_for_each_entry_safe(unmap, tmp, &vfio_mdev_unmaps, all) {
+		if (unmap->task != current)
+			continue;
+		id = unmap->id;
+		if (unmap->first != first || unmap->last != last)
+			vfio_mdev_unmap_set_over(unmap);
+	}
+	if (!id)
+		new = ++vfio_mdev_unmaps_id;
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	if (new && vfio_mdev_unmap_watch(new))
+		return new;
+	return id;
+}
+
+static void vfio_mdev_unmap_del(struct vfio_mdev_unmap *unmap)
+{
+	spin_lock(&vfio_mdev_unmaps_lock);
+	list_del(&unmap->all);
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	list_del(&unmap->next);
+	kfree(unmap);
+}
+
+/* How often has VFIO asked other devices in this unmap? */
+static unsigned int vfio_mdev_unmap_rounds(unsigned long id)
+{
+	struct vfio_mdev_unmap *unmap;
+	unsigned int asked = 0;
+
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	list_for_each_entry(unmap, &vfio_mdev_unmaps, all)
+		if (unmap->id == id)
+			asked = max(asked, READ_ONCE(unmap->asked));
+	return asked;
+}
+
+/* A record of what this thread asks for. Without @id, it ends when the caller says so. */
+static void vfio_mdev_unmap_add(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_unmap *unmap, unsigned long id,
+				u64 first, u64 last)
+{
+	lockdep_assert_held(&mem->lock);
+
+	unmap->task = current;
+	unmap->id = id;
+	unmap->first = first;
+	unmap->last = last;
+	list_add(&unmap->next, &mem->unmaps);
+	INIT_LIST_HEAD(&unmap->all);
+	if (!id)
+		return;
+	spin_lock(&vfio_mdev_unmaps_lock);
+	unmap->asked = vfio_mdev_unmap_rounds(id);
+	list_add(&unmap->all, &vfio_mdev_unmaps);
+	spin_unlock(&vfio_mdev_unmaps_lock);
+}
+
+/* This thread's record of what it asks for now; others that are over go. */
+static struct vfio_mdev_unmap *vfio_mdev_unmap_find(struct vfio_mdev_memory *mem,
+						    unsigned long id)
+{
+	struct vfio_mdev_unmap *unmap, *tmp, *found = NULL;
+
+	lockdep_assert_held(&mem->lock);
+
+	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next) {
+		if (READ_ONCE(unmap->over))
+			vfio_mdev_unmap_del(unmap);
+		else if (id && unmap->id == id)
+			found = unmap;
+	}
+	return found;
+}
+
+/* Is a part of the range being unmapped? What is over goes. */
+static bool vfio_mdev_is_unmapping(struct vfio_mdev_memory *mem, u64 first,
+				   u64 last)
+{
+	struct vfio_mdev_unmap *unmap, *tmp;
+	bool found = false;
+
+	lockdep_assert_held(&mem->lock);
+
+	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next) {
+		if (READ_ONCE(unmap->over))
+			vfio_mdev_unmap_del(unmap);
+		else if (unmap->first <= last && unmap->last >= first)
+			found = true;
+	}
+	return found;
+}
+
+/*
+ * Is an unmap under way, with an id up to this one, that has not asked this device?
+ * Those that have asked but once are about to end.
+ */
+static bool vfio_mdev_unmaps_before(struct vfio_mdev_memory *mem, unsigned long id)
+{
+	struct vfio_mdev_unmap *unmap, *mine;
+	bool found = false, asked;
+
+	spin_lock(&mem->lock);
+	spin_lock(&vfio_mdev_unmaps_lock);
+	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
+		if (unmap->id > id || READ_ONCE(unmap->asked) < 2)
+			continue;
+		asked = false;
+		list_for_each_entry(mine, &mem->unmaps, next)
+			asked |= mine->id == unmap->id;
+		found |= !asked;
+	}
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	spin_unlock(&mem->lock);
+	return found;
+}
+
+/*
+ * Before the first pin of an opened device, which may have joined a container in the
+ * middle of an unmap: its pins would make VFIO ask once more, and so would those of
+ * the next device. Unmaps of other containers are waited for, too, as a bridge cannot
+ * see whose they are.
+ */
+static int vfio_mdev_join(struct vfio_mdev_memory *mem)
+{
+	unsigned long end = jiffies + VFIO_MDEV_JOIN_TIMEOUT;
+	unsigned long id;
+
+	spin_lock(&vfio_mdev_unmaps_lock);
+	id = vfio_mdev_unmaps_id;
+	spin_unlock(&vfio_mdev_unmaps_lock);
+
+	while (vfio_mdev_unmaps_before(mem, id) && time_before(jiffies, end)) {
+		schedule_timeout_killable(1);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
+/* --- pins --- */
+
+static struct vfio_mdev_pin *vfio_mdev_pin_alloc(u64 first, u64 last, int prot)
+{
+	size_t npage = (last - first + 1) >> PAGE_SHIFT;
+	struct vfio_mdev_pin *pin;
+
+	pin = kvmalloc(struct_size(pin, pages, npage),
+		       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!pin)
+		return NULL;
+	pin->first = first;
+	pin->last = last;
+	pin->done = false;
+	pin->asked = false;
+	pin->write = prot & IOMMU_WRITE;
+	return pin;
+}
+
+static int vfio_mdev_pin_npage(const struct vfio_mdev_pin *pin)
+{
+	return (pin->last - pin->first + 1) >> PAGE_SHIFT;
+}
+
+static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
+{
+	if (npage <= 0)
+		return -EINVAL;
+	*first = ALIGN_DOWN((u64)iova, PAGE_SIZE);
+	if (check_add_overflow(*first, ((u64)npage << PAGE_SHIFT) - 1, last))
+		return -EINVAL;
+	return 0;
+}
+
+/* Is something of the call asked for, of which @count pins were begun? */
+static bool vfio_mdev_call_asked(struct vfio_mdev_memory *mem,
+				 struct vfio_mdev_call *call, int count)
+{
+	lockdep_assert_held(&mem->lock);
+
+	if (likely(mem->asks == call->asks))
+		return false;
+	call->asks = mem->asks;
+	while (count--)
+		if (call->pins[count]->asked)
+			return true;
+	return false;
+}
+
+/*
+ * Before VFIO pins the call's pin @i, as it may want back what it has pinned before it
+ * says so.
+ */
+static int vfio_mdev_pin_add(struct vfio_mdev_memory *mem,
+			     struct vfio_mdev_call *call, int i)
+{
+	struct vfio_mdev_pin *pin = call->pins[i];
+	int ret = 0;
+
+	spin_lock(&mem->lock);
+	if (vfio_mdev_call_asked(mem, call, i) ||
+	    (unlikely(!list_empty(&mem->unmaps)) &&
+	     vfio_mdev_is_unmapping(mem, pin->first, pin->last)))
+		ret = -EINVAL;
+	else if (unlikely(!RB_EMPTY_ROOT(&mem->kept.rb_root)))
+		ret = -EBUSY;
+	else if (unlikely(mem->blind))
+		ret = -ENOMEM;
+	else
+		vfio_mdev_pins_insert(pin, &mem->pins);
+	spin_unlock(&mem->lock);
+	return ret;
+}
+
+static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
+			      struct vfio_mdev_pin *pin)
+{
+	struct vfio_mdev_unmap *unmap;
+
+	spin_lock(&mem->lock);
+	vfio_mdev_pins_remove(pin, &mem->pins);
+	list_for_each_entry(unmap, &mem->unmaps, next)
+		if (unmap->first <= pin->last && unmap->last >= pin->first)
+			unmap->gone++;
+	/* whoever waits looks at pins under the lock, after it began to wait */
+	if (waitqueue_active(&mem->wait))
+		wake_up_all(&mem->wait);
+	spin_unlock(&mem->lock);
+}
+
+/* Undo a pin that is not done, or not any more. */
+static void vfio_mdev_unpin(struct vfio_mdev_memory *mem,
+			    struct vfio_mdev_pin *pin)
+{
+	vfio_unpin_pages(&mem->vm->vdev, pin->first, vfio_mdev_pin_npage(pin));
+	vfio_mdev_pin_del(mem, pin);
+	kvfree(pin);
+}
+
+static int vfio_mdev_pin_one(struct vfio_mdev_memory *mem,
+			     struct vfio_mdev_call *call, int i, int prot)
+{
+	struct vfio_mdev_pin *pin = call->pins[i];
+	int ret;
+
+	ret = vfio_mdev_pin_add(mem, call, i);
+	if (ret)
+		return ret;
+	ret = vfio_pin_pages(&mem->vm->vdev, pin->first, vfio_mdev_pin_npage(pin),
+			     prot, pin->pages);
+	if (ret > 0)
+		return 0;
+	vfio_mdev_pin_del(mem, pin);
+	return ret ?: -EFAULT;
+}
+
+/* Undo the first pins of a call, of which the vendor does not know. */
+static void vfio_mdev_call_undo(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_call *call, int count)
+{
+	while (count--) {
+		vfio_mdev_unpin(mem, call->pins[count]);
+		call->pins[count] = NULL;
+	}
+}
+
+/* Have VFIO pin all that the call is about. */
+static int vfio_mdev_call_pin(struct vfio_mdev_memory *mem,
+			      struct vfio_mdev_call *call, int prot)
+{
+	int i, ret;
+
+	if (!mem->vm->ops->dma_unmap && list_empty(&mem->listeners))
+		return -EINVAL;
+	if (unlikely(!mem->joined)) {
+		ret = vfio_mdev_join(mem);
+		if (ret)
+			return ret;
+	}
+
+	call->asks = READ_ONCE(mem->asks);
+	for (i = 0; i < call->count; i++) {
+		ret = vfio_mdev_pin_one(mem, call, i, prot);
+		if (unlikely(ret)) {
+			vfio_mdev_call_undo(mem, call, i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* The vendor is to know, unless VFIO has asked meanwhile. */
+static int vfio_mdev_call_done(struct vfio_mdev_memory *mem,
+			       struct vfio_mdev_call *call)
+{
+	bool asked;
+	int i;
+
+	spin_lock(&mem->lock);
+	asked = vfio_mdev_call_asked(mem, call, call->count);
+	for (i = 0; i < call->count; i++)
+		call->pins[i]->done = !asked;
+	mem->joined = true;
+	spin_unlock(&mem->lock);
+	if (likely(!asked))
+		return 0;
+	vfio_mdev_call_undo(mem, call, call->count);
+	return -EINVAL;
+}
+
+int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
+			int prot, struct page **pages)
+{
+	struct vfio_mdev_memory *mem = memory_of(mdev);
+	struct vfio_mdev_pin *pin;
+	struct vfio_mdev_call call = { .pins = &pin, .count = 1 };
+	u64 first, last;
+	int ret;
+
+	ret = vfio_mdev_pin_range(iova, npage, &first, &last);
+	if (ret)
+		return ret;
+	pin = vfio_mdev_pin_alloc(first, last, prot);
+	if (!pin)
+		return -ENOMEM;
+	ret = vfio_mdev_call_pin(mem, &call, prot);
+	if (ret) {
+		kvfree(pin);
+		return ret;
+	}
+
+	/* once it is done, it may be unpinned */
+	memcpy(pages, pin->pages, npage * sizeof(*pages));
+	return vfio_mdev_call_done(mem, &call) ?: npage;
+}
+
+/* One page each, so that any of them can be unpinned on its own. */
+static int vfio_mdev_pins_alloc(struct vfio_mdev_pin **pins,
+				const unsigned long *user_pfn, int npage, int prot)
+{
+	u64 first, last;
+	int i, ret;
+
+	for (i = 0; i < npage; i++) {
+		ret = vfio_mdev_pin_range((dma_addr_t)user_pfn[i] << PAGE_SHIFT, 1,
+					  &first, &last);
+		if (ret)
+			return ret;
+		pins[i] = vfio_mdev_pin_alloc(first, last, prot);
+		if (!pins[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int vfio_mdev_pin_pfns(struct mdev_device *mdev, const unsigned long *user_pfn,
+		       int npage, int prot, unsigned long *phys_pfn)
+{
+	struct vfio_mdev_memory *mem = memory_of(mdev);
+	struct vfio_mdev_call call = { .count = npage };
+	int i, ret;
+
+	call.pins = kvcalloc(npage, sizeof(*call.pins), GFP_KERNEL);
+	if (!call.pins)
+		return -ENOMEM;
+	ret = vfio_mdev_pins_alloc(call.pins, user_pfn, npage, prot);
+	if (!ret)
+		ret = vfio_mdev_call_pin(mem, &call, prot);
+	if (ret) {
+		for (i = 0; i < npage; i++)
+			kvfree(call.pins[i]);
+		goto out;
+	}
+
+	for (i = 0; i < npage; i++)
+		phys_pfn[i] = page_to_pfn(call.pins[i]->pages[0]);
+	ret = vfio_mdev_call_done(mem, &call) ?: npage;
+out:
+	kvfree(call.pins);
+	return ret;
+}
+
+/* The pin of exactly this range in @root, out of the vendor's hands. */
+static struct vfio_mdev_pin *vfio_mdev_pin_exact(struct rb_root_cached *root,
+						 u64 first, u64 last)
+{
+	struct vfio_mdev_pin *pin;
+
+	for (pin = vfio_mdev_pins_iter_first(root, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last))
+		if (pin->done && pin->first == first && pin->last == last)
+			break;
+	return pin;
+}
+
+/* --- pages that are kept for a vendor --- */
+
+/* User space may have mapped the kernel's own pages, which are not counted. */
+static void vfio_mdev_pin_get(struct vfio_mdev_pin *pin)
+{
+	int i;
+
+	for (i = 0; i < vfio_mdev_pin_npage(pin); i++)
+		if (!PageReserved(pin->pages[i]))
+			get_page(pin->pages[i]);
+}
+
+/* VFIO has marked them dirty already, but the device went on. */
+static void vfio_mdev_pin_put(struct vfio_mdev_pin *pin)
+{
+	int i;
+
+	for (i = 0; i < vfio_mdev_pin_npage(pin); i++) {
+		if (PageReserved(pin->pages[i]))
+			continue;
+		if (pin->write)
+			set_page_dirty_lock(pin->pages[i]);
+		put_page(pin->pages[i]);
+	}
+	kvfree(pin);
+}
+
+/*
+ * Keep the pages of a pin that is done, and give it back to VFIO. The vendor finds it in
+ * mem->kept from now on, and VFIO finds the stand-in until it has its own.
+ */
+static void vfio_mdev_keep_one(struct vfio_mdev_memory *mem,
+			       struct vfio_mdev_pin *pin)
+{
+	struct vfio_mdev_pin stand_in = {
+		.first	= pin->first,
+		.last	= pin->last,
+	};
+
+	lockdep_assert_held(&mem->lock);
+
+	vfio_mdev_pins_remove(pin, &mem->pins);
+	vfio_mdev_pin_get(pin);
+	vfio_mdev_pins_insert(pin, &mem->kept);
+	vfio_mdev_pins_insert(&stand_in, &mem->pins);
+	spin_unlock(&mem->lock);
+
+	vfio_unpin_pages(&mem->vm->vdev, stand_in.first,
+			 vfio_mdev_pin_npage(&stand_in));
+	vfio_mdev_pin_del(mem, &stand_in);
+	spin_lock(&mem->lock);
+}
+
+static struct vfio_mdev_pin *vfio_mdev_pin_find_done(struct vfio_mdev_memory *mem,
+						     u64 first, u64 last)
+{
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&mem->lock);
+
+	for (pin = vfio_mdev_pins_iter_first(&mem->pins, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last))
+		if (pin->done)
+			break;
+	return pin;
+}
+
+static struct vfio_mdev_pin *vfio_mdev_keep_next(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_unmap *unmap;
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&mem->lock);
+
+	list_for_each_entry(unmap, &mem->unmaps, next) {
+		if (!unmap->keep)
+			continue;
+		pin = vfio_mdev_pin_find_done(mem, unmap->first, unmap->last);
+		if (pin)
+			return pin;
+	}
+	return NULL;
+}
+
+static void vfio_mdev_keep(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_pin *pin;
+	unsigned int count = 0;
+
+	spin_lock(&mem->lock);
+	for (; (pin = vfio_mdev_keep_next(mem)); count++)
+		vfio_mdev_keep_one(mem, pin);
+	spin_unlock(&mem->lock);
+	if (count)
+		dev_err_ratelimited(mem->vm->vdev.dev,
+				    "vendor still has %u pins of unmapped memory, kept until it unpins\n",
+				    count);
+}
+
+static void vfio_mdev_keep_work(struct work_struct *work)
+{
+	vfio_mdev_keep(container_of(work, struct vfio_mdev_memory, keep_work));
+}
+
+void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
+{
+	struct vfio_mdev_memory *mem = memory_of(mdev);
+	struct vfio_mdev_pin *kept = NULL, *pin = NULL;
+	u64 first, last;
+
+	if (vfio_mdev_pin_range(iova, npage, &first, &last))
+		goto out;
+	spin_lock(&mem->lock);
+	/* older than any other */
+	kept = vfio_mdev_pin_exact(&mem->kept, first, last);
+	if (kept)
+		vfio_mdev_pins_remove(kept, &mem->kept);
+	else
+		pin = vfio_mdev_pin_exact(&mem->pins, first, last);
+	if (pin)
+		pin->done = false;
+	spin_unlock(&mem->lock);
+out:
+	if (pin)
+		vfio_mdev_unpin(mem, pin);
+	else if (kept)
+		vfio_mdev_pin_put(kept);
+	else
+		dev_err_ratelimited(&mdev->dev,
+				    "vendor unpins %d pages at %#llx, which it did not pin\n",
+				    npage, (u64)iova);
+}
+
+/* --- the vendor is told --- */
+
+/* A range to tell the vendor of, if it still has anything there. */
+static bool vfio_mdev_tell_next(struct vfio_mdev_memory *mem, u64 *first, u64 *last)
+{
+	struct vfio_mdev_unmap *unmap;
+	bool found = false;
+
+	spin_lock(&mem->lock);
+	list_for_each_entry(unmap, &mem->unmaps, next) {
+		if (!unmap->tell)
+			continue;
+		unmap->tell = false;
+		*first = unmap->first;
+		*last = unmap->last;
+		found = vfio_mdev_pin_find_done(mem, *first, *last);
+		if (found)
+			break;
+	}
+	spin_unlock(&mem->lock);
+	return found;
+}
+
+static void vfio_mdev_tell(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz	= sizeof(unmap),
+		.iova	= first,
+		.size	= last - first + 1,
+	};
+	struct vfio_mdev_listener *listener;
+
+	if (mem->vm->ops->dma_unmap)
+		mem->vm->ops->dma_unmap(mdev_of(mem->vm), unmap.iova, unmap.size);
+
+	down_read(&mem->listeners_sem);
+	list_for_each_entry(listener, &mem->listeners, next)
+		listener->nb->notifier_call(listener->nb, MDEV_DMA_UNMAP, &unmap);
+	up_read(&mem->listeners_sem);
+}
+
+static void vfio_mdev_tell_work(struct work_struct *work)
+{
+	struct vfio_mdev_memory *mem = container_of(work, struct vfio_mdev_memory,
+						    tell_work);
+	u64 first, last;
+
+	while (vfio_mdev_tell_next(mem, &first, &last))
+		vfio_mdev_tell(mem, first, last);
+}
+
+/* The entry of @nb among the listeners. */
+static struct vfio_mdev_listener *
+vfio_mdev_listener_find(struct vfio_mdev_memory *mem, struct notifier_block *nb)
+{
+	struct vfio_mdev_listener *listener;
+
+	list_for_each_entry(listener, &mem->listeners, next)
+		if (listener->nb == nb)
+			return listener;
+	return NULL;
+}
+
+int vfio_mdev_register_unmap(struct mdev_device *mdev, struct notifier_block *nb)
+{
+	struct vfio_mdev_memory *mem = memory_of(mdev);
+	struct vfio_mdev_listener *listener;
+	int ret = 0;
+
+	listener = kzalloc_obj(*listener, GFP_KERNEL_ACCOUNT);
+	if (!listener)
+		return -ENOMEM;
+	listener->nb = nb;
+	down_write(&mem->listeners_sem);
+	if (vfio_mdev_listener_find(mem, nb))
+		ret = -EEXIST;
+	else
+		list_add_tail(&listener->next, &mem->listeners);
+	up_write(&mem->listeners_sem);
+	if (ret)
+		kfree(listener);
+	return ret;
+}
+
+int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
+			       struct notifier_block *nb)
+{
+	struct vfio_mdev_memory *mem = memory_of(mdev);
+	struct vfio_mdev_listener *listener;
+
+	down_write(&mem->listeners_sem);
+	listener = vfio_mdev_listener_find(mem, nb);
+	if (listener)
+		list_del(&listener->next);
+	up_write(&mem->listeners_sem);
+	kfree(listener);
+	return listener ? 0 : -ENOENT;
+}
+
+/* --- VFIO asks --- */
+
+static bool vfio_mdev_range_free(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	bool free;
+
+	spin_lock(&mem->lock);
+	free = !vfio_mdev_pins_iter_first(&mem->pins, first, last);
+	spin_unlock(&mem->lock);
+	return free;
+}
+
+/* Pins that are under way in the range fail: all that their call has pinned. */
+static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&mem->lock);
+
+	for (pin = vfio_mdev_pins_iter_first(&mem->pins, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last)) {
+		if (!pin->done && !pin->asked) {
+			pin->asked = true;
+			WRITE_ONCE(mem->asks, mem->asks + 1);
+		}
+	}
+}
+
+/*
+ * One question: have the vendor told, and wait for a while. True if nothing is pinned
+ * any more.
+ */
+static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
+			  struct vfio_mdev_unmap *unmap, unsigned int patience)
+{
+	const u64 first = unmap->first, last = unmap->last;
+	long timeout = VFIO_MDEV_ASK_TIMEOUT;
+	unsigned int seen;
+
+	spin_lock(&mem->lock);
+	WRITE_ONCE(unmap->asked, unmap->asked + 1);
+	vfio_mdev_ask_pins(mem, first, last);
+	if (vfio_mdev_pin_find_done(mem, first, last)) {
+		unmap->tell = true;
+		if (mem->telling)
+			queue_work(vfio_mdev_wq, &mem->tell_work);
+		unmap->keep = unmap->asked > patience;
+		if (unmap->keep)
+			queue_work(vfio_mdev_wq, &mem->keep_work);
+	}
+	if (unmap->asked >= VFIO_MDEV_LAST_QUESTION && !mem->vm->iommufd)
+		timeout = MAX_SCHEDULE_TIMEOUT;
+	spin_unlock(&mem->lock);
+
+	do {
+		seen = READ_ONCE(unmap->gone);
+		wait_event_timeout(mem->wait,
+				   vfio_mdev_range_free(mem, first, last) ||
+				   READ_ONCE(unmap->gone) != seen, timeout);
+		if (vfio_mdev_range_free(mem, first, last))
+			return true;
+	} while (READ_ONCE(unmap->gone) != seen);
+	return false;
+}
+
+/*
+ * iommufd asks only once when an access goes, holds nothing that is needed for an unpin,
+ * and refuses pins by itself until it is through.
+ */
+static void vfio_mdev_ask_iommufd(struct vfio_mdev_memory *mem,
+				  struct vfio_mdev_unmap *unmap, u64 first, u64 last)
+{
+	bool free = false;
+
+	spin_lock(&mem->lock);
+	vfio_mdev_unmap_add(mem, unmap, 0, first, last);
+	spin_unlock(&mem->lock);
+
+	while (!free && unmap->asked <= VFIO_MDEV_PATIENCE_IOMMUFD)
+		free = vfio_mdev_ask(mem, unmap, VFIO_MDEV_PATIENCE_IOMMUFD);
+	if (!free)
+		wait_event(mem->wait, vfio_mdev_range_free(mem, first, last));
+
+	spin_lock(&mem->lock);
+	vfio_mdev_unmap_del(unmap);
+	spin_unlock(&mem->lock);
+}
+
+static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_unmap *new, u64 first, u64 last)
+{
+	unsigned long id = vfio_mdev_unmap_id(first, last);
+	struct vfio_mdev_unmap *unmap;
+
+	spin_lock(&mem->lock);
+	unmap = vfio_mdev_unmap_find(mem, id);
+	if (!unmap) {
+		unmap = new;
+		new = NULL;
+		vfio_mdev_unmap_add(mem, unmap, id, first, last);
+	}
+	if (!id)
+		mem->blind = true;
+	spin_unlock(&mem->lock);
+	kfree(new);
+
+	vfio_mdev_ask(mem, unmap, VFIO_MDEV_PATIENCE_TYPE1);
+	if (id)
+		return;
+	spin_lock(&mem->lock);
+	vfio_mdev_unmap_del(unmap);
+	spin_unlock(&mem->lock);
+}
+
+static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
+						     gfp_t gfp);
+
+/* VFIO wants a range back. */
+void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	struct vfio_mdev_unmap *unmap;
+	struct vfio_mdev_memory *mem;
+
+	/*
+	 * Both are small, and there is nobody to tell of an error. Devices are asked
+	 * from just before they are opened.
+	 */
+	mem = vfio_mdev_memory_get(vm, GFP_KERNEL | __GFP_NOFAIL);
+	unmap = kzalloc_obj(*unmap, GFP_KERNEL | __GFP_NOFAIL);
+	if (vm->iommufd)
+		vfio_mdev_ask_iommufd(mem, unmap, iova, iova + length - 1);
+	else
+		vfio_mdev_ask_type1(mem, unmap, iova, iova + length - 1);
+}
+
+/* --- the life of a device --- */
+
+static struct vfio_mdev_memory *vfio_mdev_memory_alloc(struct vfio_mdev *vm,
+						       gfp_t gfp)
+{
+	struct vfio_mdev_memory *mem;
+
+	mem = kzalloc_obj(*mem, gfp);
+	if (!mem)
+		return NULL;
+	mem->vm = vm;
+	mutex_init(&mem->opened_lock);
+	init_rwsem(&mem->listeners_sem);
+	INIT_LIST_HEAD(&mem->listeners);
+	spin_lock_init(&mem->lock);
+	mem->pins = RB_ROOT_CACHED;
+	mem->kept = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&mem->unmaps);
+	INIT_WORK(&mem->tell_work, vfio_mdev_tell_work);
+	INIT_WORK(&mem->keep_work, vfio_mdev_keep_work);
+	init_waitqueue_head(&mem->wait);
+	return mem;
+}
+
+/* Freed in vfio_mdev_memory_free(); two who come at once get the same. */
+static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
+						     gfp_t gfp)
+{
+	struct vfio_mdev_memory *mem, *old;
+
+	/* pairs with cmpxchg() below */
+	mem = smp_load_acquire(&vm->memory);
+	if (mem)
+		return mem;
+	mem = vfio_mdev_memory_alloc(vm, gfp);
+	if (!mem)
+		return NULL;
+	old = cmpxchg(&vm->memory, NULL, mem);
+	if (old)
+		kfree(mem);
+	return old ?: mem;
+}
+
+/* The vendor may pin, and is told of what is unmapped. */
+int vfio_mdev_memory_begin(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem;
+
+	mem = vfio_mdev_memory_get(vm, GFP_KERNEL_ACCOUNT);
+	if (!mem)
+		return -ENOMEM;
+	spin_lock(&mem->lock);
+	mem->telling = true;
+	mem->joined = false;
+	mem->blind = false;
+	spin_unlock(&mem->lock);
+	return 0;
+}
+
+/* The vendor is not told of anything any more when this returns. */
+void vfio_mdev_memory_end(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+
+	spin_lock(&mem->lock);
+	mem->telling = false;
+	spin_unlock(&mem->lock);
+	flush_work(&mem->tell_work);
+}
+
+/* Notifiers that the vendor has left: it may have freed them already. */
+static void vfio_mdev_listeners_forget(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_listener *listener, *tmp;
+
+	list_for_each_entry_safe(listener, tmp, &mem->listeners, next) {
+		dev_err_ratelimited(mem->vm->vdev.dev,
+				    "vendor forgot to unregister a notifier, done for it\n");
+		list_del(&listener->next);
+		kfree(listener);
+	}
+}
+
+static unsigned int vfio_mdev_pins_forget(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_pin *pin;
+	unsigned int count = 0;
+
+	for (;; count++) {
+		spin_lock(&mem->lock);
+		pin = vfio_mdev_pin_find_done(mem, 0, U64_MAX);
+		if (pin)
+			pin->done = false;
+		spin_unlock(&mem->lock);
+		if (!pin)
+			return count;
+		vfio_mdev_unpin(mem, pin);
+	}
+}
+
+static unsigned int vfio_mdev_kept_forget(struct vfio_mdev_memory *mem)
+{
+	struct vfio_mdev_pin *pin;
+	unsigned int count = 0;
+
+	for (;; count++) {
+		spin_lock(&mem->lock);
+		pin = vfio_mdev_pins_iter_first(&mem->kept, 0, U64_MAX);
+		if (pin)
+			vfio_mdev_pins_remove(pin, &mem->kept);
+		spin_unlock(&mem->lock);
+		if (!pin)
+			return count;
+		vfio_mdev_pin_put(pin);
+	}
+}
+
+/*
+ * The vendor has released the device, and its calls have ended: undo what it has
+ * forgotten.
+ */
+void vfio_mdev_memory_forget(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	unsigned int count;
+
+	vfio_mdev_listeners_forget(mem);
+	count = vfio_mdev_pins_forget(mem);
+	/* @keep_work may be in the midst of one, and does not find another */
+	wait_event(mem->wait, vfio_mdev_range_free(mem, 0, U64_MAX));
+	flush_work(&mem->keep_work);
+	count += vfio_mdev_kept_forget(mem);
+	if (count)
+		dev_err_ratelimited(vm->vdev.dev,
+				    "vendor forgot to unpin memory %u times, done for it\n",
+				    count);
+}
+
+/* VFIO asks nothing any more. */
+void vfio_mdev_memory_free(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	struct vfio_mdev_unmap *unmap, *tmp;
+
+	if (!mem)
+		return;
+	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next)
+		vfio_mdev_unmap_del(unmap);
+	kfree(mem);
+}
+
+void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+
+	mutex_lock(&mem->opened_lock);
+	mem->opened = opened;
+	mutex_unlock(&mem->opened_lock);
+}
+
+/*
+ * Keep an open device open, until vfio_mdev_unhold_open(); -ENODEV if it is not. For
+ * who may come at any time.
+ */
+int vfio_mdev_hold_open(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem;
+
+	/* it may never have been open; pairs with vfio_mdev_memory_get() */
+	mem = smp_load_acquire(&vm->memory);
+	if (!mem)
+		return -ENODEV;
+	mutex_lock(&mem->opened_lock);
+	if (mem->opened)
+		return 0;
+	mutex_unlock(&mem->opened_lock);
+	return -ENODEV;
+}
+
+void vfio_mdev_unhold_open(struct vfio_mdev *vm)
+{
+	mutex_unlock(&vm->memory->opened_lock);
+}
+
+int __init vfio_mdev_memory_init(void)
+{
+	vfio_mdev_wq = alloc_workqueue("vfio_mdev", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	return vfio_mdev_wq ? 0 : -ENOMEM;
+}
+
+void vfio_mdev_memory_exit(void)
+{
+	destroy_workqueue(vfio_mdev_wq);
+}

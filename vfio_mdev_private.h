@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the bridge share.
+ */
+#ifndef VFIO_MDEV_PRIVATE_H
+#define VFIO_MDEV_PRIVATE_H
+
+#include <linux/mdev.h>
+#include <linux/vfio.h>
+
+struct vfio_mdev_memory;
+
+/**
+ * struct vfio_mdev - a VFIO device
+ * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is the
+ *	mediated device's, which outlives the binding, not the structure
+ * @ops: the vendor's callbacks; as long as the mediated device
+ * @ioctl: the vendor's, or one that refuses: the hot path has nothing to check
+ * @memory: allocated when it is opened the first time: most devices never are. What
+ *	only an open device needs is in there, too, as VFIO's part almost fills the
+ *	1024 bytes of this one
+ * @iommufd: user memory comes from an iommufd, and not from a container of type1;
+ *	does not change while the device is open
+ */
+struct vfio_mdev {
+	struct vfio_device vdev;
+	const struct mdev_parent_ops *ops;
+	long (*ioctl)(struct mdev_device *mdev, unsigned int cmd,
+		      unsigned long arg);
+	struct vfio_mdev_memory *memory;
+	bool iommufd;
+};
+
+static inline struct vfio_mdev *to_vfio_mdev(struct vfio_device *vdev)
+{
+	return container_of(vdev, struct vfio_mdev, vdev);
+}
+
+static inline struct mdev_device *mdev_of(struct vfio_mdev *vm)
+{
+	return to_mdev_device(vm->vdev.dev);
+}
+
+/* vfio_mdev_memory.c: for the life of a device */
+int vfio_mdev_memory_init(void);
+void vfio_mdev_memory_exit(void);
+int vfio_mdev_memory_begin(struct vfio_mdev *vm);
+void vfio_mdev_memory_end(struct vfio_mdev *vm);
+void vfio_mdev_memory_forget(struct vfio_mdev *vm);
+void vfio_mdev_memory_free(struct vfio_mdev *vm);
+void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened);
+int vfio_mdev_hold_open(struct vfio_mdev *vm);
+void vfio_mdev_unhold_open(struct vfio_mdev *vm);
+
+/* vfio_mdev_memory.c: for VFIO */
+void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
+
+/* vfio_mdev_memory.c: for the vendor of an open device, see struct mdev_bridge_ops */
+int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
+			int prot, struct page **pages);
+int vfio_mdev_pin_pfns(struct mdev_device *mdev, const unsigned long *user_pfn,
+		       int npage, int prot, unsigned long *phys_pfn);
+void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage);
+int vfio_mdev_register_unmap(struct mdev_device *mdev, struct notifier_block *nb);
+int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
+			       struct notifier_block *nb);
+
+#endif /* VFIO_MDEV_PRIVATE_H */
