@@ -5,6 +5,7 @@
  * account of what it has pinned. mdev_test_classic_5_13.c makes one for Linux
  * 5.13 of it.
  */
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/highmem.h>
 #include <linux/iommu.h>
@@ -17,6 +18,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
+#include <linux/workqueue.h>
 
 #include "mdev_test_classic.h"
 
@@ -41,6 +43,11 @@ struct test_pin {
  * @iommu_registered: the first of them is registered
  * @group_registered: the second is
  * @forgets: does not clean up
+ * @late: calls VFIO whether the device is open or not
+ * @late_nb: registered by that
+ * @late_group: the handle that it keeps
+ * @late_args: what it is to do
+ * @late_end: what came of it
  * @lock: protects what follows
  * @pins: what is pinned
  * @status: for the client
@@ -54,6 +61,11 @@ struct test_device {
 	bool iommu_registered;
 	bool group_registered;
 	bool forgets;
+	struct work_struct late;
+	struct notifier_block late_nb;
+	struct vfio_group *late_group;
+	struct mdev_test_late late_args;
+	struct mdev_test_late_end late_end;
 	struct mutex lock;	/* protects the rest */
 	struct list_head pins;
 	struct mdev_test_status status;
@@ -152,6 +164,75 @@ static void test_call_wrongly(struct test_device *td)
 		status->wrong_device = -ENODEV;
 }
 
+static void test_late_note(struct test_device *td, int ret)
+{
+	if (ret >= 0)
+		td->late_end.ok++;
+	else
+		td->late_end.errnos |= BIT_ULL(min(-ret, 63));
+}
+
+static void test_late_notifier(struct test_device *td, enum vfio_notify_type type)
+{
+	unsigned long events = VFIO_IOMMU_NOTIFY_DMA_UNMAP;
+	struct device *dev = mdev_dev(td->mdev);
+	int ret;
+
+	ret = vfio_register_notifier(dev, type, &events, &td->late_nb);
+	if (!ret)
+		ret = vfio_unregister_notifier(dev, type, &td->late_nb);
+	test_late_note(td, ret);
+}
+
+static void test_late_call(struct test_device *td)
+{
+	unsigned long pfn = td->late_args.iova >> PAGE_SHIFT, phys;
+	struct device *dev = mdev_dev(td->mdev);
+	u32 calls = td->late_args.calls;
+	u64 data;
+	int ret;
+
+	if (calls & MDEV_TEST_LATE_PIN) {
+		ret = vfio_pin_pages(dev, &pfn, 1, IOMMU_READ, &phys);
+		if (ret == 1)
+			vfio_unpin_pages(dev, &pfn, 1);
+		test_late_note(td, ret);
+	}
+	if (calls & MDEV_TEST_LATE_NOTIFIER)
+		test_late_notifier(td, VFIO_IOMMU_NOTIFY);
+	if (calls & MDEV_TEST_LATE_KVM)
+		test_late_notifier(td, VFIO_GROUP_NOTIFY);
+	if (calls & MDEV_TEST_LATE_DMA)
+		test_late_note(td, vfio_dma_rw(td->late_group, td->late_args.iova,
+					       &data, sizeof(data), false));
+}
+
+static void test_late(struct work_struct *work)
+{
+	struct test_device *td = container_of(work, struct test_device, late);
+	u32 i;
+
+	for (i = 0; i < td->late_args.times; i++) {
+		test_late_call(td);
+		usleep_range(td->late_args.pause_us, td->late_args.pause_us + 10);
+	}
+	vfio_group_put_external_user(td->late_group);
+}
+
+static int test_late_begin(struct test_device *td,
+			   const struct mdev_test_late *args)
+{
+	if (work_busy(&td->late))
+		return -EBUSY;
+	td->late_group = vfio_group_get_external_user_from_dev(mdev_dev(td->mdev));
+	if (IS_ERR(td->late_group))
+		return PTR_ERR(td->late_group);
+	td->late_args = *args;
+	memset(&td->late_end, 0, sizeof(td->late_end));
+	queue_work(system_unbound_wq, &td->late);
+	return 0;
+}
+
 static int test_new(struct mdev_device *mdev, unsigned int type_id)
 {
 	struct test_device *td = kzalloc_obj(*td);
@@ -160,8 +241,9 @@ static int test_new(struct mdev_device *mdev, unsigned int type_id)
 		return -ENOMEM;
 
 	td->mdev = mdev;
-	td->iommu_nb.notifier_call = test_iommu_notifier;
 	td->group_nb.notifier_call = test_group_notifier;
+	td->late_nb.notifier_call = test_group_notifier;
+	INIT_WORK(&td->late, test_late);
 	mutex_init(&td->lock);
 	INIT_LIST_HEAD(&td->pins);
 	td->status.type_id = type_id;
@@ -172,7 +254,10 @@ static int test_new(struct mdev_device *mdev, unsigned int type_id)
 
 static int test_remove(struct mdev_device *mdev)
 {
-	kfree(mdev_get_drvdata(mdev));
+	struct test_device *td = mdev_get_drvdata(mdev);
+
+	flush_work(&td->late);
+	kfree(td);
 	return 0;
 }
 
@@ -184,6 +269,9 @@ static int test_open(struct mdev_device *mdev)
 	if (IS_ERR(td->group))
 		return PTR_ERR(td->group);
 	td->forgets = false;
+	td->iommu_nb = (struct notifier_block){
+		.notifier_call = test_iommu_notifier,
+	};
 	return 0;
 }
 
@@ -198,6 +286,8 @@ static void test_release(struct mdev_device *mdev)
 	if (td->group_registered)
 		vfio_unregister_notifier(mdev_dev(mdev), VFIO_GROUP_NOTIFY,
 					 &td->group_nb);
+	if (td->forgets)
+		memset(&td->iommu_nb, 0x5a, sizeof(td->iommu_nb));
 	td->iommu_registered = false;
 	td->group_registered = false;
 	vfio_group_put_external_user(td->group);
@@ -386,6 +476,12 @@ static int test_do(struct test_device *td, unsigned int cmd, void *arg)
 		return 0;
 	case MDEV_TEST_FORGET:
 		td->forgets = true;
+		return 0;
+	case MDEV_TEST_LATE:
+		return test_late_begin(td, arg);
+	case MDEV_TEST_LATE_END:
+		flush_work(&td->late);
+		*(struct mdev_test_late_end *)arg = td->late_end;
 		return 0;
 	case MDEV_TEST_REGION:
 		return test_set_region(td, arg);

@@ -56,6 +56,30 @@ struct mdev_test_status {
 	__s32 wrong_device;		/* 0 or 1: was there one? */
 };
 
+/*
+ * Have a thread of the vendor's call these of VFIO's functions again and again, whether
+ * the device is open or not, as Linux 4.10 to 5.15 allowed.
+ */
+struct mdev_test_late {
+	__u64 iova;
+	__u32 calls;			/* MDEV_TEST_LATE_* */
+	__u32 times;
+	__u32 pause_us;
+	__u32 pad;
+};
+
+#define MDEV_TEST_LATE_PIN	1	/* and unpin */
+#define MDEV_TEST_LATE_NOTIFIER	2	/* register and unregister; of unmaps */
+#define MDEV_TEST_LATE_KVM	4	/* of virtual machines */
+#define MDEV_TEST_LATE_DMA	8	/* vfio_dma_rw(), by a handle it keeps */
+
+/* what came of it: calls that did what they should, and errnos, as bits */
+struct mdev_test_late_end {
+	__u64 errnos;
+	__u32 ok;
+	__u32 pad;
+};
+
 /* the first bytes of a page that is pinned, by host page frame number */
 struct mdev_test_peek {
 	__u64 phys;
@@ -76,8 +100,13 @@ struct mdev_test_region {
 #define MDEV_TEST_UNREGISTER	_IOW('T', 4, struct mdev_test_notifier)
 #define MDEV_TEST_STATUS	_IOR('T', 5, struct mdev_test_status)
 #define MDEV_TEST_PEEK		_IOWR('T', 6, struct mdev_test_peek)
-/* do not clean up, neither when told of an unmap nor at release */
+/* do not clean up, neither when told of an unmap nor at release; and use the memory of
+ * the notifier for something else then
+ */
 #define MDEV_TEST_FORGET	_IO('T', 7)
 #define MDEV_TEST_REGION	_IOW('T', 8, struct mdev_test_region)
+#define MDEV_TEST_LATE		_IOW('T', 9, struct mdev_test_late)
+/* wait for the thread */
+#define MDEV_TEST_LATE_END	_IOR('T', 10, struct mdev_test_late_end)
 
 #endif /* MDEV_TEST_CLASSIC_H */

@@ -7,6 +7,7 @@
 #include <linux/highmem.h>
 #include <linux/list.h>
 #include <linux/mdev.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
@@ -27,6 +28,14 @@ MODULE_PARM_DESC(files, "have an op for what is done to a VFIO file, ioctl");
 static unsigned int slow_ms;
 module_param(slow_ms, uint, 0644);
 MODULE_PARM_DESC(slow_ms, "how long the ops release and dma_unmap take, in ms");
+
+static unsigned long long pin_in_open;
+module_param(pin_in_open, ullong, 0644);
+MODULE_PARM_DESC(pin_in_open, "address of a page that the op open pins; 0 is none");
+
+static unsigned int fault_ms;
+module_param(fault_ms, uint, 0644);
+MODULE_PARM_DESC(fault_ms, "how long a page that mmap has mapped takes to come, in ms");
 
 /**
  * struct test_dma - a device
@@ -109,6 +118,33 @@ static long test_dma_ioctl_pin(struct test_dma *td,
 	return ret;
 }
 
+struct test_dma_pin_work {
+	struct work_struct work;
+	struct test_dma *td;
+	const struct test_dma_range *range;
+	long ret;
+};
+
+static void test_dma_pin_work(struct work_struct *work)
+{
+	struct test_dma_pin_work *pw;
+
+	pw = container_of(work, struct test_dma_pin_work, work);
+	pw->ret = test_dma_ioctl_pin(pw->td, pw->range);
+}
+
+static long test_dma_ioctl_pin_work(struct test_dma *td,
+				    const struct test_dma_range *range)
+{
+	struct test_dma_pin_work pw = { .td = td, .range = range };
+
+	INIT_WORK_ONSTACK(&pw.work, test_dma_pin_work);
+	queue_work(system_unbound_wq, &pw.work);
+	flush_work(&pw.work);
+	destroy_work_on_stack(&pw.work);
+	return pw.ret;
+}
+
 static long test_dma_ioctl_unpin(struct test_dma *td,
 				 const struct test_dma_range *range)
 {
@@ -138,6 +174,8 @@ static long test_dma_ioctl_range(struct test_dma *td, unsigned int cmd,
 		return -EINVAL;
 	if (cmd == TEST_DMA_PIN)
 		return test_dma_ioctl_pin(td, &range);
+	if (cmd == TEST_DMA_PIN_WORK)
+		return test_dma_ioctl_pin_work(td, &range);
 	if (cmd == TEST_DMA_UNPIN)
 		return test_dma_ioctl_unpin(td, &range);
 	mdev_unpin_pages(td->mdev, range.iova, range.npage);
@@ -189,6 +227,28 @@ static long test_dma_ioctl_fill(struct test_dma *td, void __user *arg)
 	return ret;
 }
 
+static long test_dma_ioctl_refs(struct test_dma *td, void __user *arg)
+{
+	struct test_dma_fill fill;
+	struct test_dma_pin *pin;
+	long ret = -ENOENT;
+	int i;
+
+	if (copy_from_user(&fill, arg, sizeof(fill)))
+		return -EFAULT;
+	mutex_lock(&td->lock);
+	list_for_each_entry(pin, &td->pins, next) {
+		if (pin->iova != fill.iova)
+			continue;
+		ret = page_count(pin->pages[0]);
+		for (i = 1; i < pin->npage; i++)
+			ret = min_t(long, ret, page_count(pin->pages[i]));
+		break;
+	}
+	mutex_unlock(&td->lock);
+	return ret;
+}
+
 static long test_dma_ioctl_unmaps(struct test_dma *td, void __user *arg)
 {
 	struct test_dma_unmaps unmaps;
@@ -210,6 +270,7 @@ static long test_dma_ioctl(struct mdev_device *mdev, unsigned int cmd,
 
 	switch (cmd) {
 	case TEST_DMA_PIN:
+	case TEST_DMA_PIN_WORK:
 	case TEST_DMA_UNPIN:
 	case TEST_DMA_RAW:
 		return test_dma_ioctl_range(td, cmd, uarg);
@@ -217,6 +278,8 @@ static long test_dma_ioctl(struct mdev_device *mdev, unsigned int cmd,
 		return test_dma_ioctl_rw(td, uarg);
 	case TEST_DMA_FILL:
 		return test_dma_ioctl_fill(td, uarg);
+	case TEST_DMA_REFS:
+		return test_dma_ioctl_refs(td, uarg);
 	case TEST_DMA_UNMAPS:
 		return test_dma_ioctl_unmaps(td, uarg);
 	case TEST_DMA_FORGET:
@@ -235,6 +298,8 @@ static void test_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 	struct test_dma *td = mdev_get_drvdata(mdev);
 	struct test_dma_pin *pin, *tmp;
 
+	/* lock is held over pins, which may take long as well */
+	WRITE_ONCE(td->unmaps.told, td->unmaps.told + 1);
 	msleep(slow_ms);
 	mutex_lock(&td->lock);
 	td->unmaps.count++;
@@ -248,6 +313,38 @@ static void test_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 			test_dma_unpin(td, pin);
 	}
 	mutex_unlock(&td->lock);
+}
+
+/* Memory that is long in coming, as that of FUSE or userfaultfd may be. */
+static vm_fault_t test_dma_fault(struct vm_fault *vmf)
+{
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+
+	if (!page)
+		return VM_FAULT_OOM;
+	msleep(fault_ms);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct test_dma_vm_ops = {
+	.fault	= test_dma_fault,
+};
+
+static int test_dma_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &test_dma_vm_ops;
+	return 0;
+}
+
+static int test_dma_open(struct mdev_device *mdev)
+{
+	struct test_dma_range range = { .iova = pin_in_open, .npage = 1, .prot = 3 };
+	struct test_dma *td = mdev_get_drvdata(mdev);
+
+	if (range.iova)
+		td->unmaps.opened = test_dma_ioctl_pin(td, &range);
+	return 0;
 }
 
 static void test_dma_release(struct mdev_device *mdev)
@@ -306,6 +403,7 @@ static struct mdev_parent_ops test_dma_ops = {
 	.supported_type_groups	= test_dma_types,
 	.create			= test_dma_create,
 	.remove			= test_dma_remove,
+	.open			= test_dma_open,
 	.release		= test_dma_release,
 };
 
@@ -315,8 +413,10 @@ static int __init test_dma_init(void)
 
 	if (unmap)
 		test_dma_ops.dma_unmap = test_dma_unmap;
-	if (files)
+	if (files) {
 		test_dma_ops.ioctl = test_dma_ioctl;
+		test_dma_ops.mmap = test_dma_mmap;
+	}
 	test_dma_parent = platform_device_register_simple("mdev_test_dma",
 							  PLATFORM_DEVID_NONE,
 							  NULL, 0);

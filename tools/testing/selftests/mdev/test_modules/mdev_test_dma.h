@@ -28,12 +28,17 @@ struct test_dma_fill {
 	__u8 byte;
 };
 
-/* calls of dma_unmap, and the range of the last one */
+/*
+ * Calls of dma_unmap: those that have begun, those that have ended, and the range of
+ * the last one. @opened is what the pin in the op open returned, see pin_in_open.
+ */
 struct test_dma_unmaps {
 	__u64 iova;
 	__u64 length;
 	__u32 count;
 	__u32 pins;
+	__u32 told;
+	__s32 opened;
 };
 
 #define TEST_DMA_RW_MAX	(64 * 1024)
@@ -54,5 +59,9 @@ struct test_dma_unmaps {
 #define TEST_DMA_FORGET	_IO('M', 7)
 /* write to whatever is pinned, until the device is closed */
 #define TEST_DMA_RUN	_IO('M', 8)
+/* TEST_DMA_PIN, but by a thread of the vendor's */
+#define TEST_DMA_PIN_WORK	_IOW('M', 9, struct test_dma_range)
+/* the lowest reference count of the pages of a pin that begins at iova */
+#define TEST_DMA_REFS	_IOW('M', 10, struct test_dma_fill)
 
 #endif /* MDEV_TEST_DMA_H */

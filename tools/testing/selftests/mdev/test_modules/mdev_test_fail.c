@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fault injection for kernels that were built without: has a function that mdev.ko
- * calls fail once, by a kprobe.
+ * calls fail once, or any function of the kernel come late once, by a kprobe.
  *
  * Write "FUNCTION N" to the parameter "call": the N-th call (from 0) that mdev makes
  * for the writing thread fails. It reads 1 until then. FUNCTION is one of those
  * below, or "-" for none.
+ *
+ * Write "FUNCTION MS" to the parameter "delay": the next call of that function, which
+ * has at most six arguments and is not called in atomic context, sleeps for so many
+ * milliseconds before it begins, as if its thread had been preempted. It reads 1 until
+ * then. MS 0 is for none.
  */
+#include <linux/delay.h>
 #include <linux/kallsyms.h>
 #include <linux/kobject.h>
 #include <linux/kprobes.h>
@@ -128,6 +134,70 @@ static const struct kernel_param_ops call_ops = {
 module_param_cb(call, &call_ops, NULL, 0600);
 MODULE_PARM_DESC(call, "function and number of the call that fails");
 
+typedef long (*any_function)(long a, long b, long c, long d, long e, long f);
+
+static struct kprobe delay_probe;
+static char delay_name[64];
+static unsigned int delay_ms;
+static atomic_t delays;
+
+static noinline notrace long call_late(long a, long b, long c, long d, long e,
+				       long f)
+{
+	any_function fn = (any_function)delay_probe.addr;
+
+	msleep(delay_ms);
+	return fn(a, b, c, d, e, f);
+}
+
+static int delay_call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (atomic_cmpxchg(&delays, 1, 0) != 1)
+		return 0;
+	regs->ip = (unsigned long)call_late;
+	return 1;
+}
+
+static void delay_disarm(void)
+{
+	atomic_set(&delays, 0);
+	if (delay_probe.symbol_name)
+		unregister_kprobe(&delay_probe);
+	memset(&delay_probe, 0, sizeof(delay_probe));
+}
+
+static int delay_set(const char *val, const struct kernel_param *kp)
+{
+	int ret;
+
+	delay_disarm();
+	if (sscanf(val, "%63s %u", delay_name, &delay_ms) != 2)
+		return -EINVAL;
+	if (!delay_ms)
+		return 0;
+	delay_probe.symbol_name = delay_name;
+	delay_probe.pre_handler = delay_call;
+	delay_probe.post_handler = no_jump;
+	ret = register_kprobe(&delay_probe);
+	if (ret)
+		delay_probe.symbol_name = NULL;
+	else
+		atomic_set(&delays, 1);
+	return ret;
+}
+
+static int delay_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&delays));
+}
+
+static const struct kernel_param_ops delay_ops = {
+	.set	= delay_set,
+	.get	= delay_get,
+};
+module_param_cb(delay, &delay_ops, NULL, 0600);
+MODULE_PARM_DESC(delay, "function whose next call comes late, and by how much, in ms");
+
 static int __init test_fail_init(void)
 {
 	return 0;
@@ -136,6 +206,7 @@ static int __init test_fail_init(void)
 static void __exit test_fail_exit(void)
 {
 	disarm();
+	delay_disarm();
 }
 
 module_init(test_fail_init);

@@ -1,0 +1,1056 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hostile owners of VFIO devices: they have nothing but fds, and do with them, and
+ * with memory, what no VMM does, at the worst moment. Neither the host nor anybody
+ * else may suffer, and what the owner's vendor has pinned stays the vendor's until it
+ * has unpinned it or was released.
+ *
+ * The vendors are mdev_test_dma and mdev_test_classic, which are slow, or forget, as
+ * they are told to. They may be: none of this breaks what mdev.h asks of them, unless
+ * the test is about that.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "../kselftest_harness.h"
+#include "mdev_dma.h"
+#include "test_modules/mdev_test_classic.h"
+
+/* how long VFIO is to wait for a vendor; the bridge takes its pins over then */
+#define PATIENCE_MS	10000
+
+/* Memory of our own at IOVA, instead of what was there; not shared, nor huge. */
+static int client_map(struct client *c)
+{
+	munmap(c->mem, SIZE);
+	c->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (c->mem == MAP_FAILED || madvise(c->mem, SIZE, MADV_NOHUGEPAGE))
+		return -errno;
+	memset(c->mem, 0, SIZE);
+	return vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true);
+}
+
+static int client_unmap(struct client *c)
+{
+	return vfio_dma_unmap(&c->vc, IOVA, SIZE);
+}
+
+static int unmap_all(struct client *c)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+
+	if (c->vc.iommufd >= 0)
+		return vfio_dma_unmap(&c->vc, 0, UINT64_MAX);
+	return vfio_ioctl(c->vc.container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+static int refs(struct client *c, uint64_t iova)
+{
+	struct test_dma_fill f = { .iova = iova };
+
+	return vfio_ioctl(c->vc.device, TEST_DMA_REFS, &f);
+}
+
+/*
+ * Memory of others, which takes whatever pages are free. How many of them were
+ * written to by somebody else?
+ */
+#define OTHERS	(8UL << 20)
+
+static unsigned char *others_alloc(void)
+{
+	unsigned char *mem;
+
+	mem = mmap(NULL, OTHERS, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return mem;
+	madvise(mem, OTHERS, MADV_NOHUGEPAGE);
+	memset(mem, 0x11, OTHERS);
+	return mem;
+}
+
+static int others_hit(const unsigned char *mem)
+{
+	size_t at;
+	int n = 0;
+
+	for (at = 0; at < OTHERS; at += PAGE)
+		n += mem[at] != 0x11;
+	return n;
+}
+
+/* Something that takes its time, in a thread. */
+struct task {
+	pthread_t thread;
+	int (*fn)(struct client *c);
+	struct client *c;
+	atomic_bool done;
+	int ret;
+	long ms;
+};
+
+static void *task_run(void *arg)
+{
+	struct task *t = arg;
+
+	t->ms = -now_ms();
+	t->ret = t->fn(t->c);
+	t->ms += now_ms();
+	t->done = true;
+	return NULL;
+}
+
+static int task_start(struct task *t, int (*fn)(struct client *c),
+		      struct client *c)
+{
+	t->fn = fn;
+	t->c = c;
+	t->done = false;
+	return -pthread_create(&t->thread, NULL, task_run, t);
+}
+
+/* what it returned; it must end, as a process with threads that hang does not */
+static int task_end(struct task *t)
+{
+	if (!wait_for(t->done)) {
+		fprintf(stderr, "# a system call hangs\n");
+		return -ETIMEDOUT;
+	}
+	pthread_join(t->thread, NULL);
+	return t->ret;
+}
+
+/*
+ * Two devices that use the same memory, by one container or one IOAS. @b is not open
+ * unless the test opens it.
+ */
+FIXTURE(owner) {
+	struct client a;
+	struct client b;
+	int log;
+};
+
+FIXTURE_VARIANT(owner) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(owner, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(owner, cdev) {
+	.iommufd = true,
+};
+
+static int two_clients(struct client *a, struct client *b)
+{
+	int ret;
+
+	ret = modules_reset() ?: module_load("mdev_test_dma");
+	if (ret)
+		return ret;
+	b->vc = (struct vfio_client){ -1, -1, -1, 0, -1 };
+	uuid_next(a->uuid);
+	uuid_next(b->uuid);
+	return mdev_create(TYPE, a->uuid) ?: mdev_create(TYPE, b->uuid) ?:
+	       client_open(a);
+}
+
+static int two_clients_end(struct client *a, struct client *b)
+{
+	file_write("0", SLOW_MS);
+	file_write("0", DMA_PARAM "pin_in_open");
+	vfio_close(&b->vc);
+	vfio_close(&a->vc);
+	munmap(a->mem, SIZE);
+	/* the last close may be on its way */
+	if (!wait_for(memory_locked() <= a->locked))
+		return -EBUSY;
+	return mdev_remove(a->uuid) ?: mdev_remove(b->uuid) ?: modules_reset();
+}
+
+FIXTURE_SETUP(owner)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, two_clients(&self->a, &self->b));
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(owner)
+{
+	close(self->log);
+	EXPECT_EQ(0, two_clients_end(&self->a, &self->b));
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+/*
+ * The owner takes its memory back, and the vendor goes on using it: the memory is
+ * nobody else's before the vendor has unpinned it.
+ */
+static void keep(struct __test_metadata *_metadata, struct client *c, int log,
+		 int (*take)(struct client *c))
+{
+	unsigned char *others;
+	long ms;
+
+	ASSERT_EQ(8, pin(c, IOVA, 8, RW));
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_UNMAP));
+	ms = -now_ms();
+	ASSERT_LE(0, take(c));
+	ms += now_ms();
+	EXPECT_GT(PATIENCE_MS, ms);
+	munmap(c->mem, SIZE);
+	others = others_alloc();
+	ASSERT_NE(MAP_FAILED, others);
+	EXPECT_EQ(0, fill(c, IOVA, 0xa5));
+	EXPECT_EQ(0, others_hit(others));
+	EXPECT_LT(0, refs(c, IOVA));
+	EXPECT_TRUE(kmsg_find(log, c->uuid, "unpin"));
+	/* VFIO is through with it */
+	EXPECT_TRUE(wait_for(memory_locked() <= c->locked));
+	munmap(others, OTHERS);
+}
+
+/* The vendor remembers; before, it gets nothing. */
+static void give_back(struct __test_metadata *_metadata, struct client *c)
+{
+	ASSERT_EQ(0, client_map(c));
+	EXPECT_EQ(-EBUSY, pin(c, IOVA, 1, RW));
+	ASSERT_EQ(0, forget(c, 0));
+	EXPECT_EQ(0, unpin(c, IOVA, 8));
+	EXPECT_EQ(8, pin(c, IOVA, 8, RW));
+	EXPECT_EQ(0, fill(c, IOVA, 0x5a));
+	EXPECT_TRUE(all(c->mem, 8 * PAGE, 0x5a));
+	EXPECT_EQ(0, unpin(c, IOVA, 8));
+}
+
+TEST_F(owner, unmap_while_used)
+{
+	keep(_metadata, &self->a, self->log, client_unmap);
+	give_back(_metadata, &self->a);
+	EXPECT_TRUE(kmsg_lacks(self->log, self->a.uuid, "unpin"));
+}
+
+TEST_F(owner, unmap_all_while_used)
+{
+	keep(_metadata, &self->a, self->log, unmap_all);
+	give_back(_metadata, &self->a);
+}
+
+/* what the vendor keeps it keeps until it was released, and no longer */
+TEST_F(owner, close_while_kept)
+{
+	struct client *c = &self->a;
+
+	keep(_metadata, c, self->log, client_unmap);
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_RELEASE));
+	vfio_close(&c->vc);
+	ASSERT_EQ(0, client_open(c));
+	EXPECT_EQ(8, pin(c, IOVA, 8, RW));
+	EXPECT_EQ(0, unpin(c, IOVA, 8));
+}
+
+/* a late unpin is of the pin that it belongs to, though another has that address */
+TEST_F(owner, late_unpin_spares_others)
+{
+	struct client *a = &self->a, *b = &self->b;
+	unsigned char *others;
+
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	keep(_metadata, a, self->log, client_unmap);
+	ASSERT_EQ(0, client_map(a));
+	ASSERT_EQ(8, pin(b, IOVA, 8, RW));
+	EXPECT_EQ(0, unpin(a, IOVA, 8));
+	EXPECT_LE(a->locked + 8 * 4, memory_locked());
+	EXPECT_EQ(0, fill(b, IOVA, 0x77));
+	EXPECT_TRUE(all(a->mem, 8 * PAGE, 0x77));
+	/* the client leaves it, the device does not */
+	munmap(a->mem, SIZE);
+	others = others_alloc();
+	ASSERT_NE(MAP_FAILED, others);
+	EXPECT_EQ(0, fill(b, IOVA, 0xa5));
+	EXPECT_EQ(0, others_hit(others));
+	munmap(others, OTHERS);
+}
+
+/*
+ * From when VFIO has asked about a range until it is unmapped, no device of the
+ * container gets any of it. VFIO would ask again, and kill the host when it has asked
+ * too often.
+ */
+struct pins {
+	unsigned int got;
+	uint64_t errnos;
+};
+
+static void pins_note(struct pins *p, int ret)
+{
+	if (ret > 0)
+		p->got++;
+	else
+		p->errnos |= 1ULL << -ret;
+}
+
+#define ERRNO(e)	(1ULL << (e))
+
+/* Unmap the range, and see whether these devices can pin in it meanwhile. */
+static struct pins pins_while_unmapped(struct client *a, struct client **by, int n)
+{
+	struct pins p = {};
+	struct task t;
+	int i;
+
+	if (task_start(&t, client_unmap, a) || !wait_for(unmaps(a).told))
+		return (struct pins){ .got = -1U };
+	while (!t.done && now_ms()) {
+		for (i = 0; i < n; i++)
+			pins_note(&p, pin(by[i], IOVA, 1, RW));
+		sleep_ms(1);
+	}
+	/* it is not there any more */
+	for (i = 0; i < n; i++)
+		pins_note(&p, pin(by[i], IOVA, 1, RW));
+	if (task_end(&t))
+		p.got = -1U;
+	return p;
+}
+
+TEST_F(owner, two_devices_pin_while_unmapping)
+{
+	struct client *both[] = { &self->a, &self->b };
+	struct client *a = &self->a, *b = &self->b;
+	struct pins p;
+	int i;
+
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	ASSERT_EQ(0, file_write("50", SLOW_MS));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(1, pin(a, IOVA, 1, RW));
+		ASSERT_EQ(1, pin(b, IOVA, 1, RW));
+		p = pins_while_unmapped(a, both, 2);
+		ASSERT_EQ(0, p.got);
+		/* and those of an IOAS that has nothing there */
+		EXPECT_EQ(0, p.errnos & ~(ERRNO(EINVAL) | ERRNO(ENOENT)));
+		EXPECT_EQ(i + 1, unmaps(a).count);
+		EXPECT_EQ(i + 1, unmaps(b).count);
+		ASSERT_EQ(0, client_map(a));
+	}
+	EXPECT_TRUE(kmsg_lacks(self->log, "mdev", "unpin"));
+}
+
+/* one that has nothing there was asked as well */
+TEST_F(owner, other_device_pins_while_unmapping)
+{
+	struct client *a = &self->a, *b = &self->b;
+	struct pins p;
+
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	ASSERT_EQ(0, file_write("300", SLOW_MS));
+	ASSERT_EQ(1, pin(a, IOVA, 1, RW));
+	p = pins_while_unmapped(a, &b, 1);
+	EXPECT_EQ(0, p.got);
+	ASSERT_EQ(0, client_map(a));
+	EXPECT_EQ(1, pin(b, IOVA, 1, RW));
+}
+
+/* What comes late keeps VFIO's locks, so that there are gaps between its questions. */
+static atomic_bool stop;
+
+struct slow_memory {
+	struct client c;
+	pthread_t thread;
+	struct client *by;
+	void *mem;
+	uint64_t iova;
+};
+
+#define SLOW_SIZE	(16 * PAGE)
+
+static void *slow_copy(void *arg)
+{
+	struct slow_memory *s = arg;
+	uint64_t at, data;
+
+	for (at = 0; at < SLOW_SIZE && !stop; at += PAGE)
+		dma_rw(s->by, s->iova + at, &data, sizeof(data), false);
+	return NULL;
+}
+
+/* each page of it takes @ms to come; the device that has it is open for itself */
+static int slow_memory_open(struct slow_memory *s, struct client *by,
+			    const char *ms)
+{
+	int ret;
+
+	s->by = by;
+	s->iova = 16 * IOVA;
+	uuid_next(s->c.uuid);
+	ret = file_write(ms, DMA_PARAM "fault_ms") ?:
+	      mdev_create(TYPE, s->c.uuid) ?: vfio_open(&s->c.vc, s->c.uuid);
+	if (ret)
+		return ret;
+	s->mem = mmap(NULL, SLOW_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      s->c.vc.device, 0);
+	if (s->mem == MAP_FAILED)
+		return -errno;
+	return vfio_dma_map(&by->vc, s->mem, s->iova, SLOW_SIZE, true);
+}
+
+static int slow_memory_close(struct slow_memory *s)
+{
+	int ret = vfio_dma_unmap(&s->by->vc, s->iova, SLOW_SIZE);
+
+	munmap(s->mem, SLOW_SIZE);
+	vfio_close(&s->c.vc);
+	return ret ?: mdev_remove(s->c.uuid);
+}
+
+struct pinner {
+	pthread_t thread;
+	struct client *c;
+	struct pins pins;
+};
+
+static void *pinner(void *arg)
+{
+	struct pinner *p = arg;
+
+	while (!stop) {
+		pins_note(&p->pins, pin(p->c, IOVA, 1, RW));
+		sleep_ms(1);
+	}
+	return NULL;
+}
+
+TEST_F(owner, slow_vendor_and_eight_pinners)
+{
+	struct client *c = &self->a;
+	struct slow_memory slow;
+	struct pinner p[8];
+	struct task t;
+	unsigned int i;
+
+	ASSERT_EQ(0, slow_memory_open(&slow, c, "700"));
+	ASSERT_EQ(1, pin(c, IOVA, 1, RW));
+	ASSERT_EQ(0, file_write("4300", SLOW_MS));
+	stop = false;
+	ASSERT_EQ(0, task_start(&t, client_unmap, c));
+	ASSERT_TRUE(wait_for(unmaps(c).told));
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = (struct pinner){ .c = c };
+		ASSERT_EQ(0, pthread_create(&p[i].thread, NULL, pinner, &p[i]));
+	}
+	sleep_ms(100);
+	ASSERT_EQ(0, pthread_create(&slow.thread, NULL, slow_copy, &slow));
+	EXPECT_EQ(0, task_end(&t));
+	EXPECT_GT(PATIENCE_MS, t.ms);
+	stop = true;
+	pthread_join(slow.thread, NULL);
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		pthread_join(p[i].thread, NULL);
+		EXPECT_EQ(0, p[i].pins.got);
+		EXPECT_EQ(0, p[i].pins.errnos &
+			     ~(ERRNO(EINVAL) | ERRNO(EBUSY) | ERRNO(ENOENT)));
+	}
+	EXPECT_TRUE(wait_for(unmaps(c).count));
+	EXPECT_EQ(1, unmaps(c).count);
+	ASSERT_EQ(0, client_map(c));
+	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+	ASSERT_EQ(0, file_write("0", SLOW_MS));
+	EXPECT_EQ(0, unpin(c, IOVA, 1));
+	EXPECT_EQ(0, slow_memory_close(&slow));
+}
+
+/* but what was mapped again is there at once, for whatever thread */
+TEST_F(owner, innocent_pins)
+{
+	struct client *a = &self->a, *b = &self->b;
+	long ms, longest = 0;
+	int i;
+
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	for (i = 0; i < 200; i++) {
+		ms = -now_ms();
+		ASSERT_EQ(4, range(a, TEST_DMA_PIN_WORK, IOVA, 4, RW));
+		ASSERT_EQ(4, range(b, TEST_DMA_PIN_WORK, IOVA + PAGE, 4, RW));
+		if (i % 2)
+			ASSERT_EQ(0, unpin(a, IOVA, 4));
+		ASSERT_EQ(0, client_unmap(a));
+		ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, IOVA, SIZE, true));
+		ms += now_ms();
+		if (ms > longest)
+			longest = ms;
+	}
+	TH_LOG("the longest round took %ld ms", longest);
+	EXPECT_GT(400, longest);
+	EXPECT_TRUE(kmsg_lacks(self->log, "mdev", "unpin"));
+}
+
+static int open_b(struct client *c)
+{
+	struct client *a = c, *b = c + 1;
+
+	return vfio_open_beside(&b->vc, &a->vc, b->uuid);
+}
+
+/* each waits for a lock that the other has */
+TEST_F(owner, unmap_while_opening_another)
+{
+	struct client *pair = &self->a;
+	struct task unmap, open;
+
+	ASSERT_EQ(&self->b, pair + 1);
+	ASSERT_EQ(1, pin(pair, IOVA, 1, RW));
+	ASSERT_EQ(0, file_write("5000", SLOW_MS));
+	ASSERT_EQ(0, task_start(&unmap, client_unmap, pair));
+	sleep_ms(4750);
+	ASSERT_EQ(0, task_start(&open, open_b, pair));
+	ASSERT_EQ(0, task_end(&unmap));
+	ASSERT_EQ(0, task_end(&open));
+	EXPECT_GT(PATIENCE_MS, unmap.ms);
+	EXPECT_GT(PATIENCE_MS, open.ms);
+	ASSERT_TRUE(wait_for(unmaps(pair).count));
+}
+
+static bool pinned_in_open(struct client *c, bool can)
+{
+	int ret = unmaps(c).opened;
+
+	if (can)
+		return ret == 1;
+	return c->vc.iommufd >= 0 ? ret < 0 : ret == -EINVAL;
+}
+
+/*
+ * A container of Linux 6.1 knows a device only when its open op has returned, and does
+ * not ask it before. An IOAS is attached later in any case.
+ */
+TEST_F(owner, pin_in_open)
+{
+	bool can = !variant->iommufd && linux_since(6, 2);
+	struct client *a = &self->a, *b = &self->b;
+
+	ASSERT_EQ(0, file_write("0x10000000", DMA_PARAM "pin_in_open"));
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	EXPECT_TRUE(pinned_in_open(b, can));
+	EXPECT_EQ(0, client_unmap(a));
+	EXPECT_EQ(can, unmaps(b).count);
+	EXPECT_EQ(0, unmaps(b).pins);
+	ASSERT_EQ(0, client_map(a));
+	EXPECT_EQ(1, pin(b, IOVA, 1, RW));
+}
+
+/* nor is it asked if it is the only one */
+TEST_F(owner, only_device_pins_in_open)
+{
+	bool can = !variant->iommufd && linux_since(6, 2);
+	struct client *a = &self->a;
+
+	vfio_close_device(&a->vc);
+	ASSERT_EQ(0, file_write("0x10000000", DMA_PARAM "pin_in_open"));
+	ASSERT_EQ(0, vfio_open_device(&a->vc, a->uuid));
+	EXPECT_TRUE(pinned_in_open(a, can));
+	EXPECT_EQ(0, client_unmap(a));
+	EXPECT_EQ(can, unmaps(a).count);
+}
+
+/*
+ * iommufd asks once when it takes an IOAS from a device, and believes that all is
+ * unpinned then.
+ */
+FIXTURE(ioas) {
+	struct client a;
+	struct client b;
+	int log;
+	uint32_t other;
+};
+
+FIXTURE_VARIANT(ioas) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(ioas, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_SETUP(ioas)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, two_clients(&self->a, &self->b));
+	ASSERT_EQ(0, vfio_ioctl(self->a.vc.iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	self->other = alloc.out_ioas_id;
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(ioas)
+{
+	close(self->log);
+	EXPECT_EQ(0, two_clients_end(&self->a, &self->b));
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+static int attach(struct client *c, uint32_t ioas)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach), .pt_id = ioas,
+	};
+
+	return vfio_ioctl(c->vc.device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+static int detach(struct client *c)
+{
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+	return vfio_ioctl(c->vc.device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+}
+
+/* by an IOAS of its own, which has nothing in it */
+static int replace(struct client *c)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+
+	return vfio_ioctl(c->vc.iommufd, IOMMU_IOAS_ALLOC, &alloc) ?:
+	       attach(c, alloc.out_ioas_id);
+}
+
+static int ioas_destroy(struct client *c, uint32_t ioas)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = ioas };
+
+	return vfio_ioctl(c->vc.iommufd, IOMMU_DESTROY, &destroy);
+}
+
+TEST_F(ioas, detach_while_used)
+{
+	struct client *c = &self->a;
+
+	keep(_metadata, c, self->log, detach);
+	/* the IOAS is as if it had never been used */
+	EXPECT_EQ(0, client_unmap(c));
+	EXPECT_EQ(0, attach(c, c->vc.ioas));
+	give_back(_metadata, c);
+}
+
+TEST_F(ioas, replace_while_used)
+{
+	struct client *c = &self->a;
+
+	keep(_metadata, c, self->log, replace);
+	EXPECT_EQ(0, client_unmap(c));
+	EXPECT_EQ(0, ioas_destroy(c, c->vc.ioas));
+	c->vc.ioas = self->other;
+	EXPECT_EQ(0, attach(c, c->vc.ioas));
+	give_back(_metadata, c);
+}
+
+/* a vendor that is slow, and not careless */
+TEST_F(ioas, detach_while_pinned)
+{
+	struct client *c = &self->a;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(0, file_write("2000", SLOW_MS));
+	EXPECT_EQ(0, detach(c));
+	EXPECT_EQ(1, unmaps(c).count);
+	EXPECT_EQ(0, unmaps(c).pins);
+	EXPECT_EQ(0, client_unmap(c));
+	EXPECT_GE(c->locked, memory_locked());
+	EXPECT_EQ(0, ioas_destroy(c, c->vc.ioas));
+	ASSERT_EQ(0, file_write("0", SLOW_MS));
+	c->vc.ioas = self->other;
+	ASSERT_EQ(0, attach(c, self->other));
+	ASSERT_EQ(0, client_map(c));
+	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+	EXPECT_TRUE(kmsg_lacks(self->log, c->uuid, "unpin"));
+}
+
+TEST_F(ioas, replace_while_pinned)
+{
+	struct client *c = &self->a;
+	uint32_t ioas = c->vc.ioas;
+	unsigned char *others;
+
+	/* the same address in both, and different memory */
+	c->vc.ioas = self->other;
+	ASSERT_EQ(0, client_map(c));
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	ASSERT_EQ(0, file_write("2000", SLOW_MS));
+	EXPECT_EQ(0, attach(c, self->other));
+	ASSERT_EQ(0, file_write("0", SLOW_MS));
+	EXPECT_EQ(1, unmaps(c).count);
+	EXPECT_EQ(0, unmaps(c).pins);
+	EXPECT_EQ(0, ioas_destroy(c, ioas));
+
+	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
+	EXPECT_EQ(-ENOENT, unpin(c, IOVA, 3));
+	EXPECT_EQ(0, fill(c, IOVA, 0x77));
+	EXPECT_TRUE(all(c->mem, 4 * PAGE, 0x77));
+	/* they are its own, whatever the owner does */
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_UNMAP));
+	EXPECT_EQ(0, client_unmap(c));
+	munmap(c->mem, SIZE);
+	others = others_alloc();
+	ASSERT_NE(MAP_FAILED, others);
+	EXPECT_EQ(0, fill(c, IOVA, 0xa5));
+	EXPECT_EQ(0, others_hit(others));
+	munmap(others, OTHERS);
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+}
+
+/* the other device has the same IOAS, and keeps it */
+TEST_F(ioas, detach_spares_others)
+{
+	struct client *a = &self->a, *b = &self->b;
+
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(4, pin(b, IOVA, 4, RW));
+	ASSERT_EQ(0, detach(a));
+	EXPECT_EQ(1, unmaps(a).count);
+	EXPECT_EQ(0, unmaps(b).count);
+	EXPECT_EQ(0, fill(b, IOVA, 0x33));
+	EXPECT_TRUE(all(a->mem, 4 * PAGE, 0x33));
+	EXPECT_EQ(1, pin(b, IOVA, 1, RW));
+}
+
+/*
+ * Vendors of before Linux 5.19, who pin many pages in one call, who call VFIO whenever
+ * they like, and whose memory is their own again when they were released.
+ */
+#define CLASSIC		"mdev_test_classic"
+#define NPAGES		512		/* VFIO_PIN_PAGES_MAX_ENTRIES */
+#define IOMMU_NOTIFY	0
+
+FIXTURE(classic) {
+	struct client c;
+	struct mdev_test_pages pages;
+	int log;
+};
+
+FIXTURE_VARIANT(classic) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(classic, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(classic, cdev) {
+	.iommufd = true,
+};
+
+static int notifier_register(struct client *c)
+{
+	struct mdev_test_notifier n = { .type = IOMMU_NOTIFY, .events = 1 };
+
+	return vfio_ioctl(c->vc.device, MDEV_TEST_REGISTER, &n);
+}
+
+FIXTURE_SETUP(classic)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load(CLASSIC));
+	uuid_next(self->c.uuid);
+	ASSERT_EQ(0, mdev_create(CLASSIC "/platform-a", self->c.uuid));
+	ASSERT_EQ(0, client_open(&self->c));
+	ASSERT_EQ(0, notifier_register(&self->c));
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(classic)
+{
+	vfio_close(&self->c.vc);
+	munmap(self->c.mem, SIZE);
+	close(self->log);
+	EXPECT_EQ(0, mdev_remove(self->c.uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+/* where the rest of the pages is */
+#define REST		(2 * IOVA)
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+struct torn {
+	struct client *c;
+	unsigned long us;
+	int ret;
+};
+
+static void *unmap_after(void *arg)
+{
+	struct torn *t = arg;
+
+	usleep(t->us);
+	t->ret = vfio_dma_unmap(&t->c->vc, IOVA, PAGE);
+	return NULL;
+}
+
+/* the vendor's note of this page of the host */
+static int vendor_has(struct client *c, uint64_t phys)
+{
+	struct mdev_test_peek peek = { .phys = phys };
+
+	return vfio_ioctl(c->vc.device, MDEV_TEST_PEEK, &peek);
+}
+
+static int pages_do(struct client *c, unsigned long cmd,
+		    struct mdev_test_pages *pages)
+{
+	return vfio_ioctl(c->vc.device, cmd, pages);
+}
+
+static unsigned int vendor_pins(struct client *c)
+{
+	struct mdev_test_status status = { .pinned = -1U };
+
+	vfio_ioctl(c->vc.device, MDEV_TEST_STATUS, &status);
+	return status.pinned;
+}
+
+/* All pages are pinned, and the vendor unpins what is unmapped; or none is. */
+TEST_F(classic, torn_pin)
+{
+	struct mdev_test_pages *pages = &self->pages, others;
+	int i, ret, done = 0, failed = 0;
+	struct client *c = &self->c;
+	struct torn torn = { .c = c };
+	pthread_t thread;
+	char *rest;
+	long us;
+
+	rest = mmap(NULL, NPAGES * PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, rest);
+	ASSERT_EQ(0, vfio_dma_map(&c->vc, rest, REST, NPAGES * PAGE, true));
+	ASSERT_EQ(0, client_unmap(c));
+	for (i = 0; i < NPAGES; i++)
+		pages->pfn[i] = REST / PAGE + i;
+	pages->npage = NPAGES;
+	pages->prot = RW;
+	others = *pages;
+	/* how long it takes */
+	us = -now_us();
+	ASSERT_EQ(NPAGES, pages_do(c, MDEV_TEST_PIN, pages));
+	us += now_us();
+	ASSERT_EQ(NPAGES, pages_do(c, MDEV_TEST_UNPIN, pages));
+	/* all but that one */
+	pages->pfn[0] = IOVA / PAGE;
+	others.pfn[0] = others.pfn[--others.npage];
+
+	for (i = 0; i < 24; i++) {
+		ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, PAGE, true));
+		torn.us = us * i / 20;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_after, &torn));
+		ret = pages_do(c, MDEV_TEST_PIN, pages);
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, torn.ret);
+		if (ret == NPAGES) {
+			done++;
+			EXPECT_EQ(-ENOENT, vendor_has(c, pages->phys[0]));
+			EXPECT_EQ(NPAGES - 1, vendor_pins(c));
+			EXPECT_EQ(NPAGES - 1, pages_do(c, MDEV_TEST_UNPIN,
+						       &others));
+		} else {
+			failed++;
+			EXPECT_TRUE(ret == -EINVAL || ret == -ENOENT);
+		}
+		ASSERT_EQ(0, vendor_pins(c));
+		ASSERT_GE(c->locked, memory_locked());
+	}
+	TH_LOG("%ld us; %d calls were done, %d failed", us, done, failed);
+	EXPECT_LT(0, done);
+	EXPECT_LT(0, failed);
+	EXPECT_TRUE(kmsg_lacks(self->log, c->uuid, "pin"));
+	munmap(rest, NPAGES * PAGE);
+}
+
+/* The vendor's notifier is in memory that is something else when it was released. */
+TEST_F(classic, forgotten_notifier)
+{
+	struct mdev_test_status status = {};
+	struct client *c = &self->c;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vfio_ioctl(c->vc.device, MDEV_TEST_FORGET, NULL));
+		vfio_close(&c->vc);
+		EXPECT_TRUE(kmsg_find(self->log, c->uuid,
+				      "forgot to unregister a notifier"));
+		munmap(c->mem, SIZE);
+		ASSERT_EQ(0, client_open(c));
+		ASSERT_EQ(0, notifier_register(c));
+	}
+	/* and there is one again */
+	self->pages.pfn[0] = IOVA / PAGE;
+	self->pages.npage = 1;
+	self->pages.prot = RW;
+	EXPECT_EQ(1, vfio_ioctl(c->vc.device, MDEV_TEST_PIN, &self->pages));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, MDEV_TEST_STATUS, &status));
+	i = status.unmaps;
+	EXPECT_EQ(0, client_unmap(c));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, MDEV_TEST_STATUS, &status));
+	EXPECT_EQ(i + 1, status.unmaps);
+	EXPECT_EQ(0, status.pinned);
+}
+
+/*
+ * A vendor's thread that calls VFIO, whether the device is open or not. It gets what
+ * it wants, or one of these.
+ */
+#define LATE_ERRNOS	(ERRNO(ENOENT) | ERRNO(ENODEV) | ERRNO(EINVAL))
+#define LATE_ALL	(MDEV_TEST_LATE_PIN | MDEV_TEST_LATE_NOTIFIER | \
+			 MDEV_TEST_LATE_KVM | MDEV_TEST_LATE_DMA)
+
+static int late(struct client *c, unsigned int calls, unsigned int times)
+{
+	struct mdev_test_late late = {
+		.iova = IOVA, .calls = calls, .times = times, .pause_us = 20,
+	};
+
+	return vfio_ioctl(c->vc.device, MDEV_TEST_LATE, &late);
+}
+
+static struct mdev_test_late_end late_end(struct client *c)
+{
+	struct mdev_test_late_end end = { .errnos = UINT64_MAX };
+
+	vfio_ioctl(c->vc.device, MDEV_TEST_LATE_END, &end);
+	return end;
+}
+
+static int reopen(struct client *c)
+{
+	munmap(c->mem, SIZE);
+	return client_open(c) ?: notifier_register(c);
+}
+
+static int rebind(struct client *c)
+{
+	return file_write(c->uuid, BRIDGE_DRIVER "/unbind") ?:
+	       file_write(c->uuid, BRIDGE_DRIVER "/bind");
+}
+
+static int reload(void)
+{
+	return module_unload("vfio_mdev") ?: module_load("vfio_mdev");
+}
+
+TEST_F(classic, calls_race_everything)
+{
+	struct client *c = &self->c;
+	struct mdev_test_late_end end;
+	int i;
+
+	ASSERT_EQ(0, late(c, LATE_ALL, 10000));
+	for (i = 0; i < 60; i++) {
+		sleep_ms(i % 7);
+		vfio_close(&c->vc);
+		if (i % 4 == 1)
+			ASSERT_EQ(0, rebind(c));
+		if (i % 20 == 2)
+			ASSERT_EQ(0, reload());
+		ASSERT_EQ(0, reopen(c));
+	}
+	end = late_end(c);
+	TH_LOG("%u calls did what they should, errnos %#llx", end.ok,
+	       (unsigned long long)end.errnos);
+	EXPECT_LT(0, end.ok);
+	EXPECT_EQ(0, end.errnos & ~LATE_ERRNOS);
+}
+
+/*
+ * The same at the worst moment: the thread is preempted when it has found the device
+ * open, and goes on when it is closed, and its driver unbound.
+ */
+static void call_outlives(struct __test_metadata *_metadata, struct client *c,
+			  const char *function, unsigned int calls)
+{
+	static const char delay[] = "/sys/module/mdev_test_fail/parameters/delay";
+	struct mdev_test_late_end end;
+
+	ASSERT_EQ(0, file_write(function, "%s", delay));
+	ASSERT_EQ(0, late(c, calls, 1));
+	EXPECT_TRUE(wait_for(!file_read_int("%s", delay)));
+	vfio_close(&c->vc);
+	EXPECT_EQ(0, file_write(c->uuid, BRIDGE_DRIVER "/unbind"));
+	/* it goes on, if it has not ended */
+	sleep_ms(500);
+	EXPECT_EQ(0, file_write(c->uuid, BRIDGE_DRIVER "/bind"));
+	ASSERT_EQ(0, reopen(c));
+	end = late_end(c);
+	EXPECT_EQ(0, end.errnos & ~LATE_ERRNOS);
+	/* nothing has stayed */
+	ASSERT_EQ(0, late(c, LATE_ALL, 1));
+	end = late_end(c);
+	EXPECT_EQ(0, end.errnos);
+	EXPECT_EQ(4, end.ok);
+	EXPECT_EQ(0, file_write("- 0", "%s", delay));
+}
+
+#define CALL_OUTLIVES(function, calls) do {				\
+	if (module_load("mdev_test_fail"))				\
+		SKIP(return, "no kprobes in this kernel");		\
+	call_outlives(_metadata, &self->c, function " 300", calls);	\
+} while (0)
+
+TEST_F(classic, copy_outlives_the_device)
+{
+	CALL_OUTLIVES("vfio_dma_rw", MDEV_TEST_LATE_DMA);
+}
+
+TEST_F(classic, copy_outlives_the_bridge)
+{
+	CALL_OUTLIVES("vfio_mdev_dma_rw", MDEV_TEST_LATE_DMA);
+}
+
+TEST_F(classic, pin_outlives_the_device)
+{
+	CALL_OUTLIVES("vfio_pin_pages", MDEV_TEST_LATE_PIN);
+}
+
+TEST_F(classic, pin_outlives_the_bridge)
+{
+	CALL_OUTLIVES("vfio_mdev_pin_pages", MDEV_TEST_LATE_PIN);
+}
+
+TEST_F(classic, notifier_outlives_the_bridge)
+{
+	CALL_OUTLIVES("vfio_mdev_register_unmap", MDEV_TEST_LATE_NOTIFIER);
+}
+
+TEST_HARNESS_MAIN
