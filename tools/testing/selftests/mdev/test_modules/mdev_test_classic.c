@@ -48,6 +48,7 @@ struct test_pin {
  * @late_group: the handle that it keeps
  * @late_args: what it is to do
  * @late_end: what came of it
+ * @late_stop: it is to do no more
  * @lock: protects what follows
  * @pins: what is pinned
  * @status: for the client
@@ -66,6 +67,7 @@ struct test_device {
 	struct vfio_group *late_group;
 	struct mdev_test_late late_args;
 	struct mdev_test_late_end late_end;
+	bool late_stop;
 	struct mutex lock;	/* protects the rest */
 	struct list_head pins;
 	struct mdev_test_status status;
@@ -210,12 +212,12 @@ static void test_late_call(struct test_device *td)
 static void test_late(struct work_struct *work)
 {
 	struct test_device *td = container_of(work, struct test_device, late);
-	u32 i;
+	u32 i = 0;
 
-	for (i = 0; i < td->late_args.times; i++) {
+	do {
 		test_late_call(td);
 		usleep_range(td->late_args.pause_us, td->late_args.pause_us + 10);
-	}
+	} while (++i < td->late_args.times && !READ_ONCE(td->late_stop));
 	vfio_group_put_external_user(td->late_group);
 }
 
@@ -228,6 +230,7 @@ static int test_late_begin(struct test_device *td,
 	if (IS_ERR(td->late_group))
 		return PTR_ERR(td->late_group);
 	td->late_args = *args;
+	td->late_stop = false;
 	memset(&td->late_end, 0, sizeof(td->late_end));
 	queue_work(system_unbound_wq, &td->late);
 	return 0;
@@ -256,6 +259,7 @@ static int test_remove(struct mdev_device *mdev)
 {
 	struct test_device *td = mdev_get_drvdata(mdev);
 
+	WRITE_ONCE(td->late_stop, true);
 	flush_work(&td->late);
 	kfree(td);
 	return 0;
@@ -480,6 +484,7 @@ static int test_do(struct test_device *td, unsigned int cmd, void *arg)
 	case MDEV_TEST_LATE:
 		return test_late_begin(td, arg);
 	case MDEV_TEST_LATE_END:
+		WRITE_ONCE(td->late_stop, true);
 		flush_work(&td->late);
 		*(struct mdev_test_late_end *)arg = td->late_end;
 		return 0;

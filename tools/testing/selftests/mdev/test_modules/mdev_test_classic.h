@@ -63,7 +63,7 @@ struct mdev_test_status {
 struct mdev_test_late {
 	__u64 iova;
 	__u32 calls;			/* MDEV_TEST_LATE_* */
-	__u32 times;
+	__u32 times;			/* at least once */
 	__u32 pause_us;
 	__u32 pad;
 };
@@ -106,7 +106,7 @@ struct mdev_test_region {
 #define MDEV_TEST_FORGET	_IO('T', 7)
 #define MDEV_TEST_REGION	_IOW('T', 8, struct mdev_test_region)
 #define MDEV_TEST_LATE		_IOW('T', 9, struct mdev_test_late)
-/* wait for the thread */
+/* have the thread stop, and wait for it */
 #define MDEV_TEST_LATE_END	_IOR('T', 10, struct mdev_test_late_end)
 
 #endif /* MDEV_TEST_CLASSIC_H */
