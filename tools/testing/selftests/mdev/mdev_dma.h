@@ -8,7 +8,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "mdev_util.h"
 #include "test_modules/mdev_test_dma.h"
@@ -44,6 +48,23 @@ static inline long memory_locked(void)
 		kib += line ? atol(line + strlen(names[i])) : 0;
 	}
 	return kib;
+}
+
+/* Drop what lets root lock as much as it likes. */
+static inline int limit_memory(rlim_t bytes)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct caps[2];
+	struct rlimit limit = { bytes, bytes };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		return -errno;
+	if (syscall(SYS_capget, &head, caps))
+		return -errno;
+	caps[0].effective &= ~(1U << CAP_IPC_LOCK | 1U << CAP_SYS_RESOURCE);
+	return syscall(SYS_capset, &head, caps) ? -errno : 0;
 }
 
 static inline int client_open(struct client *c)

@@ -20,7 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/iommufd.h>
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -30,6 +32,14 @@
 
 /* how long VFIO is to wait for a vendor; the bridge takes its pins over then */
 #define PATIENCE_MS	10000
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
 
 /* Memory of our own at IOVA, instead of what was there; not shared, nor huge. */
 static int client_map(struct client *c)
@@ -583,6 +593,349 @@ TEST_F(owner, only_device_pins_in_open)
 	EXPECT_EQ(can, unmaps(a).count);
 }
 
+/* Three or more that unmap, each of which has a lock that another wants. */
+#define UNMAPPERS	4
+
+static uint64_t next_range(void)
+{
+	static atomic_uint next;
+
+	return (32 + next++ % UNMAPPERS) * IOVA;
+}
+
+static int unmap_some(struct client *c)
+{
+	uint64_t iova = next_range();
+	int i, ret = 0;
+
+	for (i = 0; i < 5 && !ret; i++) {
+		ret = vfio_dma_map(&c->vc, c->mem, iova, SIZE, true);
+		if (!ret && pin(c, iova, 4, RW) != 4)
+			ret = -EIO;
+		if (!ret)
+			ret = vfio_dma_unmap(&c->vc, iova, SIZE);
+	}
+	return ret;
+}
+
+TEST_F(owner, many_unmap)
+{
+	struct task t[UNMAPPERS];
+	int i;
+
+	ASSERT_EQ(0, file_write("20", SLOW_MS));
+	for (i = 0; i < UNMAPPERS; i++)
+		ASSERT_EQ(0, task_start(&t[i], unmap_some, &self->a));
+	for (i = 0; i < UNMAPPERS; i++)
+		ASSERT_EQ(0, task_end(&t[i]));
+	EXPECT_EQ(0, unmaps(&self->a).pins);
+	EXPECT_TRUE(kmsg_lacks(self->log, self->a.uuid, "unpin"));
+}
+
+/* somebody with a container of its own notices nothing */
+TEST_F(owner, another_container)
+{
+	struct client *a = &self->a, *b = &self->b;
+	long begin, longest = 0;
+	struct task t;
+	int n = 0;
+
+	ASSERT_EQ(0, client_open(b));
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(4, pin(b, IOVA, 4, RW));
+	ASSERT_EQ(0, file_write("2000", SLOW_MS));
+	ASSERT_EQ(0, task_start(&t, client_unmap, a));
+	for (; !t.done; n++) {
+		begin = now_ms();
+		ASSERT_EQ(1, pin(b, IOVA, 1, RW));
+		ASSERT_EQ(0, unpin(b, IOVA, 1));
+		begin = now_ms() - begin;
+		if (begin > longest)
+			longest = begin;
+		sleep_ms(10);
+	}
+	EXPECT_EQ(0, task_end(&t));
+	EXPECT_LT(10, n);
+	EXPECT_GT(400, longest);
+	EXPECT_EQ(0, unmaps(b).told);
+	EXPECT_EQ(0, fill(b, IOVA, 0x55));
+	EXPECT_TRUE(all(b->mem, 4 * PAGE, 0x55));
+}
+
+static struct slow_memory *slow_pinned;
+
+static int pin_slow(struct client *c)
+{
+	return pin(c, slow_pinned->iova, 1, RW);
+}
+
+/* Somebody else, in a process of its own, as memory is mapped under its locks. */
+static int neighbour(struct client *c)
+{
+	char uuid[UUID_LEN + 1];
+	long begin = now_ms();
+	int ret;
+
+	uuid_next(uuid);
+	ret = client_open(c);
+	if (!ret && pin(c, IOVA, 4, RW) != 4)
+		ret = -EIO;
+	ret = ret ?: client_unmap(c);
+	if (!ret && unmaps(c).count != 1)
+		ret = -EIO;
+	vfio_close(&c->vc);
+	ret = ret ?: mdev_create(TYPE, uuid) ?: mdev_remove(uuid);
+	return ret ?: now_ms() - begin < 1000 ? 0 : -ETIMEDOUT;
+}
+
+/* nor if the memory is long in coming */
+TEST_F(owner, memory_comes_late)
+{
+	struct client *a = &self->a, *b = &self->b;
+	struct slow_memory slow;
+	struct task t;
+	pid_t pid;
+
+	ASSERT_EQ(0, slow_memory_open(&slow, a, "3000"));
+	slow_pinned = &slow;
+	pid = fork_child();
+	if (!pid) {
+		sleep_ms(500);
+		child_exit(neighbour(b));
+	}
+	ASSERT_EQ(0, task_start(&t, pin_slow, a));
+	EXPECT_EQ(0, child_wait(pid));
+	EXPECT_FALSE(t.done);
+	EXPECT_EQ(1, task_end(&t));
+	EXPECT_EQ(0, unpin(a, slow.iova, 1));
+	EXPECT_EQ(0, slow_memory_close(&slow));
+}
+
+/* memory that never comes, as nobody serves it */
+static int userfault(void *mem, size_t size)
+{
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)mem, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	return fd;
+}
+
+TEST_F(owner, killed_for_memory_that_never_comes)
+{
+	struct client *a = &self->a, *b = &self->b;
+	uint64_t data;
+	pid_t pid;
+
+	if (syscall(SYS_userfaultfd, O_CLOEXEC) < 0 && errno == ENOSYS)
+		SKIP(return, "no userfaultfd in this kernel");
+	vfio_close(&a->vc);
+	pid = fork_child();
+	if (!pid) {
+		int ret = client_open(a);
+
+		ret = ret ?: vfio_open_beside(&b->vc, &a->vc, b->uuid);
+		madvise(a->mem, SIZE, MADV_DONTNEED);
+		if (!ret && userfault(a->mem, SIZE) >= 0)
+			dma_rw(a, IOVA, &data, sizeof(data), false);
+		child_exit(-EIO);
+	}
+	ASSERT_TRUE(child_blocks(pid));
+	kill(pid, SIGKILL);
+	EXPECT_TRUE(wait_for(!child_running(pid)));
+	EXPECT_EQ(-ECANCELED, child_wait(pid));
+	ASSERT_TRUE(wait_for(!module_refs("mdev_test_dma")));
+	munmap(a->mem, SIZE);
+	ASSERT_EQ(0, client_open(a));
+	EXPECT_EQ(1, pin(a, IOVA, 1, RW));
+}
+
+/* the device alone keeps all that it needs, and that goes with it */
+TEST_F(owner, device_fd_alone)
+{
+	struct client *c = &self->a;
+
+	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	close(c->vc.group);
+	close(c->vc.container);
+	close(c->vc.iommufd);
+	c->vc.group = -1;
+	c->vc.container = -1;
+	c->vc.iommufd = -1;
+	EXPECT_EQ(4, pin(c, IOVA, 4, RW));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_EQ(0, fill(c, IOVA, 0x42));
+	EXPECT_TRUE(all(c->mem, 4 * PAGE, 0x42));
+	EXPECT_EQ(-EBUSY, mdev_remove(c->uuid));
+	vfio_close(&c->vc);
+	EXPECT_TRUE(wait_for(memory_locked() <= c->locked));
+	munmap(c->mem, SIZE);
+	ASSERT_EQ(0, client_open(c));
+	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+}
+
+/* take an fd from another process */
+static int take_fd(pid_t pid, int fd)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int ret = fd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	close(pidfd);
+	return ret;
+}
+
+/* The fds have another owner, and the memory is that of nobody who lives. */
+TEST_F(owner, opener_is_gone)
+{
+	struct client *c = &self->a;
+	struct vfio_client *vc;
+	char byte;
+	pid_t pid;
+	int fds[2];
+
+	vfio_close(&c->vc);
+	munmap(c->mem, SIZE);
+	ASSERT_EQ(0, pipe(fds));
+	pid = fork_child();
+	if (!pid) {
+		int ret = client_open(c) || pin(c, IOVA, 4, RW) != 4;
+
+		if (!ret && write(fds[1], &c->vc, sizeof(c->vc)) > 0)
+			pause();
+		child_exit(-EIO);
+	}
+	vc = &c->vc;
+	ASSERT_EQ(sizeof(*vc), read(fds[0], vc, sizeof(*vc)));
+	vc->device = take_fd(pid, vc->device);
+	vc->group = take_fd(pid, vc->group);
+	vc->container = take_fd(pid, vc->container);
+	vc->iommufd = take_fd(pid, vc->iommufd);
+	ASSERT_LE(0, vc->device);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(-ECANCELED, child_wait(pid));
+
+	/* what is pinned is there, more is not */
+	EXPECT_EQ(0, fill(c, IOVA, 0x42));
+	EXPECT_LT(0, refs(c, IOVA));
+	EXPECT_GT(0, pin(c, IOVA + 8 * PAGE, 1, RW));
+	EXPECT_GT(0, dma_rw(c, IOVA + 8 * PAGE, &byte, 1, true));
+	EXPECT_EQ(0, client_unmap(c));
+	EXPECT_EQ(1, unmaps(c).count);
+	EXPECT_EQ(0, unmaps(c).pins);
+	vfio_close(vc);
+	close(fds[0]);
+	close(fds[1]);
+	ASSERT_EQ(0, client_open(c));
+	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+}
+
+TEST_F(owner, many_opens)
+{
+	const char *env = getenv("MDEV_OWNER_OPENS");
+	int opens = env ? atoi(env) : 300, i;
+	struct client *c = &self->a;
+	long us = -now_us();
+
+	for (i = 0; i < opens; i++) {
+		vfio_close(&c->vc);
+		ASSERT_EQ(0, vfio_open(&c->vc, c->uuid));
+		ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true));
+		ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+	}
+	us += now_us();
+	TH_LOG("%d opens, %ld us each", opens, us / opens);
+	EXPECT_GE(c->locked + 4 * 4, memory_locked());
+}
+
+/* neither many pins, nor what a careless vendor keeps, gets by the limit */
+TEST_F(owner, pins_against_the_limit)
+{
+	struct client *c = &self->a;
+	int i, n = 0;
+
+	vfio_close(&c->vc);
+	munmap(c->mem, SIZE);
+	ASSERT_EQ(0, limit_memory(16 * PAGE));
+	ASSERT_EQ(0, client_open(c));
+	for (i = 0; i < 2000; i++) {
+		ASSERT_EQ(i % 16 + 1, pin(c, IOVA, i % 16 + 1, RW));
+		ASSERT_EQ(-ENOMEM, pin(c, IOVA + 16 * PAGE, 16, RW));
+		ASSERT_EQ(0, unpin(c, IOVA, i % 16 + 1));
+	}
+	while (pin(c, IOVA + n * PAGE, 1, RW) == 1)
+		n++;
+	EXPECT_EQ(16, n);
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_UNMAP));
+	ASSERT_EQ(0, client_unmap(c));
+	ASSERT_EQ(0, client_map(c));
+	EXPECT_EQ(-EBUSY, pin(c, IOVA, 1, RW));
+	EXPECT_EQ(n, unmaps(c).pins);
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(0, unpin(c, IOVA + i * PAGE, 1));
+	EXPECT_EQ(16, pin(c, IOVA, 16, RW));
+}
+
+/* A structure that is short, long, askew, or nowhere. */
+static void hostile_ioctl(int fd, unsigned int nr)
+{
+	static const uint32_t sizes[] = {
+		0, 1, 4, 7, 8, 12, 16, 20, 24, 32, 40, 64, 4096, -1U,
+	};
+	static void * const nowhere[] = {
+		NULL, (void *)1, (void *)-1, (void *)-8,
+		(void *)0x7fffffffeffcULL, (void *)0x7ffffffff000ULL,
+		(void *)0x8000000000000000ULL, (void *)0xffff888000000000ULL,
+	};
+	char *mem = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *end = mem + PAGE;
+	unsigned int i, cut;
+
+	munmap(end, PAGE);
+	for (i = 0; i < ARRAY_SIZE(nowhere); i++)
+		ioctl(fd, _IO(VFIO_TYPE, nr), nowhere[i]);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		/* ends with the memory after so many bytes */
+		for (cut = 4; cut <= 64; cut += 4) {
+			memset(mem, i % 2 ? 0xff : 0, PAGE);
+			memcpy(end - cut, &sizes[i], sizeof(*sizes));
+			ioctl(fd, _IO(VFIO_TYPE, nr), end - cut);
+		}
+		memset(mem, 0, PAGE);
+		memcpy(mem + 1, &sizes[i], sizeof(*sizes));
+		ioctl(fd, _IO(VFIO_TYPE, nr), mem + 1);
+	}
+	munmap(mem, PAGE);
+}
+
+TEST_F(owner, hostile_ioctls)
+{
+	struct client *a = &self->a, *b = &self->b;
+	const int fds[] = {
+		a->vc.device, a->vc.container, a->vc.group, a->vc.iommufd,
+	};
+	unsigned int i, nr;
+
+	ASSERT_EQ(0, client_open(b));
+	ASSERT_EQ(4, pin(b, IOVA, 4, RW));
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	for (i = 0; i < ARRAY_SIZE(fds); i++)
+		for (nr = 100; fds[i] >= 0 && nr < 160; nr++)
+			hostile_ioctl(fds[i], nr);
+	vfio_close(&a->vc);
+	EXPECT_EQ(0, fill(b, IOVA, 0x42));
+	EXPECT_TRUE(all(b->mem, 4 * PAGE, 0x42));
+	munmap(a->mem, SIZE);
+	ASSERT_EQ(0, client_open(a));
+	EXPECT_EQ(4, pin(a, IOVA, 4, RW));
+}
+
 /*
  * iommufd asks once when it takes an IOAS from a device, and believes that all is
  * unpinned then.
@@ -806,14 +1159,6 @@ FIXTURE_TEARDOWN(classic)
 
 /* where the rest of the pages is */
 #define REST		(2 * IOVA)
-
-static long now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 struct torn {
 	struct client *c;
