@@ -16,109 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/capability.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "../kselftest_harness.h"
-#include "mdev_util.h"
-#include "test_modules/mdev_test_dma.h"
-
-#define TYPE	"mdev_test_dma/platform-dma"
-#define PAGE	4096ULL
-#define PAGES	64
-#define SIZE	(PAGES * PAGE)
-#define IOVA	0x10000000ULL
-#define R	1
-#define RW	3
-#define SLOW_MS	"/sys/module/mdev_test_dma/parameters/slow_ms"
-
-struct client {
-	char uuid[UUID_LEN + 1];
-	struct vfio_client vc;
-	unsigned char *mem;
-	long locked;
-};
-
-static long memory_locked(void)
-{
-	static const char * const names[] = { "\nVmPin:", "\nVmLck:" };
-	char status[4096], *line;
-	long kib = 0;
-	int ret, i;
-
-	ret = file_read(status, sizeof(status), "/proc/self/status");
-	for (i = 0; ret > 0 && i < 2; i++) {
-		line = strstr(status, names[i]);
-		kib += line ? atol(line + strlen(names[i])) : 0;
-	}
-	return kib;
-}
-
-static int client_open(struct client *c)
-{
-	int ret;
-
-	c->locked = memory_locked();
-	c->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (c->mem == MAP_FAILED)
-		return -errno;
-	ret = vfio_open(&c->vc, c->uuid);
-	if (ret)
-		return ret;
-	return vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true);
-}
-
-static int range(struct client *c, unsigned long cmd, uint64_t iova, int npage,
-		 int prot)
-{
-	struct test_dma_range r = { .iova = iova, .npage = npage, .prot = prot };
-
-	return vfio_ioctl(c->vc.device, cmd, &r);
-}
-
-static int pin(struct client *c, uint64_t iova, int npage, int prot)
-{
-	return range(c, TEST_DMA_PIN, iova, npage, prot);
-}
-
-static int unpin(struct client *c, uint64_t iova, int npage)
-{
-	return range(c, TEST_DMA_UNPIN, iova, npage, 0);
-}
-
-static int fill(struct client *c, uint64_t iova, unsigned char byte)
-{
-	struct test_dma_fill f = { .iova = iova, .byte = byte };
-
-	return vfio_ioctl(c->vc.device, TEST_DMA_FILL, &f);
-}
-
-static int dma_rw(struct client *c, uint64_t iova, void *buf, size_t len,
-		  bool write)
-{
-	struct test_dma_rw rw = {
-		.iova = iova, .addr = (uintptr_t)buf, .len = len, .write = write,
-	};
-
-	return vfio_ioctl(c->vc.device, TEST_DMA_RW, &rw);
-}
-
-static struct test_dma_unmaps unmaps(struct client *c)
-{
-	struct test_dma_unmaps u = { .count = -1U };
-
-	vfio_ioctl(c->vc.device, TEST_DMA_UNMAPS, &u);
-	return u;
-}
-
-static bool all(const unsigned char *mem, size_t size, unsigned char byte)
-{
-	return mem[0] == byte && !memcmp(mem, mem + 1, size - 1);
-}
+#include "mdev_dma.h"
 
 FIXTURE(dma) {
 	struct client c;
@@ -211,23 +113,6 @@ TEST_F(dma, pin_more_than_allowed)
 	EXPECT_EQ(-EPERM, dma_rw(c, 2 * IOVA, buf, sizeof(buf), true));
 	EXPECT_EQ(0, dma_rw(c, 2 * IOVA, buf, sizeof(buf), false));
 	EXPECT_EQ(0, unpin(c, 2 * IOVA, 1));
-}
-
-/* Drop what lets root lock as much as it likes. */
-static int limit_memory(rlim_t bytes)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct caps[2];
-	struct rlimit limit = { bytes, bytes };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &limit))
-		return -errno;
-	if (syscall(SYS_capget, &head, caps))
-		return -errno;
-	caps[0].effective &= ~(1U << CAP_IPC_LOCK | 1U << CAP_SYS_RESOURCE);
-	return syscall(SYS_capset, &head, caps) ? -errno : 0;
 }
 
 TEST_F(dma, locked_memory_is_limited)
@@ -348,8 +233,7 @@ TEST_F(dma, vendor_forgets_on_unmap)
 
 	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
 	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
-	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_FORGET,
-				(void *)TEST_DMA_FORGET_UNMAP));
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_UNMAP));
 	ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
 	/* it is reminded as often as VFIO asks, and then VFIO gets its pins back */
 	EXPECT_LE(5, unmaps(c).count);
@@ -374,8 +258,7 @@ TEST_F(dma, vendor_forgets_on_release)
 
 	ASSERT_EQ(4, pin(c, IOVA, 4, RW));
 	ASSERT_EQ(PAGES, pin(c, IOVA, PAGES, RW));
-	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_FORGET,
-				(void *)TEST_DMA_FORGET_RELEASE));
+	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_RELEASE));
 	vfio_close_device(&c->vc);
 	EXPECT_TRUE(kmsg_find(self->log, c->uuid, "forgot to unpin memory 2"));
 	/* and it goes on as if nothing had happened */

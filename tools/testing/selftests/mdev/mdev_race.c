@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_classic.h"
 #include "mdev_util.h"
 
 #define UUIDS		12
@@ -345,6 +346,73 @@ TEST_F_TIMEOUT(race, everything, 900)
 	for (i = 0; i < (int)ARRAY_SIZE(types); i++)
 		EXPECT_EQ(6, mdev_available(types[i]));
 	EXPECT_EQ(0, module_refs("mnull"));
+}
+
+/*
+ * A thread of a vendor of before Linux 5.19, which calls VFIO whenever it likes, while
+ * the device is opened and closed, and its driver and the bridge go and come.
+ */
+FIXTURE(calls) {
+	struct client c;
+};
+
+FIXTURE_VARIANT(calls) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(calls, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(calls, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_SETUP(calls)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load(CLASSIC));
+	uuid_next(self->c.uuid);
+	ASSERT_EQ(0, mdev_create(CLASSIC_TYPE, self->c.uuid));
+	ASSERT_EQ(0, classic_open(&self->c));
+}
+
+FIXTURE_TEARDOWN(calls)
+{
+	classic_close(&self->c);
+	EXPECT_EQ(0, mdev_remove(self->c.uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(calls, late)
+{
+	struct client *c = &self->c;
+	struct mdev_test_late_end end;
+	long stop_ms = now_ms() + 4000;
+	int i;
+
+	ASSERT_EQ(0, late(c, LATE_ALL, -1U));
+	for (i = 0; goes_on(stop_ms, i > 20); i++) {
+		sleep_ms(i % 7);
+		classic_close(c);
+		if (i % 4 == 1) {
+			ASSERT_EQ(0, file_write(c->uuid, BRIDGE_DRIVER "/unbind"));
+			ASSERT_EQ(0, file_write(c->uuid, BRIDGE_DRIVER "/bind"));
+		}
+		if (i % 16 == 2) {
+			ASSERT_EQ(0, module_unload("vfio_mdev"));
+			ASSERT_EQ(0, module_load("vfio_mdev"));
+		}
+		ASSERT_EQ(0, classic_open(c));
+	}
+	end = late_end(c);
+	TH_LOG("%d opens; %u calls did what they should, errnos %#llx", i, end.ok,
+	       (unsigned long long)end.errnos);
+	EXPECT_LT(0, end.ok);
+	EXPECT_TRUE(late_errnos_legal(&end));
 }
 
 TEST_HARNESS_MAIN
