@@ -49,8 +49,9 @@
  *
  * 1. A page that was pinned for a vendor stays allocated until the vendor unpins it or
  *    has released the device. When VFIO cannot wait any longer, the bridge keeps such
- *    a page by a reference of its own and only then takes back VFIO's pin. While a
- *    vendor has pages that are kept, it gets no others.
+ *    a page by a reference of its own and only then takes back VFIO's pin. Such pages
+ *    do not count for RLIMIT_MEMLOCK any more, so a vendor that has many of them
+ *    gets no others.
  *
  * 2. Nothing is pinned in a range from the first question about it until VFIO is
  *    through with the unmap, for all devices that were asked. VFIO is through when
@@ -59,7 +60,8 @@
  * 3. A pin that is under way when its range is asked for fails, and so does the
  *    whole call that it is a part of.
  *
- * 4. An unpin undoes the pin that it belongs to: VFIO's, or the bridge's own.
+ * 4. An unpin undoes the pin that it belongs to: VFIO's, or the bridge's own. So nothing
+ *    is pinned where something is kept.
  */
 
 /*
@@ -77,6 +79,9 @@
 
 /* From this question on, a thread that hangs is better than a host that stops. */
 #define VFIO_MDEV_LAST_QUESTION		10
+
+/* How many pages are kept before the vendor can pin no others. */
+#define VFIO_MDEV_KEPT_MAX		256
 
 /* How long the first pin of an opened device waits for unmaps that are older. */
 #define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
@@ -164,6 +169,7 @@ struct vfio_mdev_listener {
  * @lock: protects the members below, innermost but for vfio_mdev_unmaps_lock
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
  * @kept: what VFIO has not pinned any more, but the vendor believes that it has
+ * @kept_pages: number of pages in @kept
  * @unmaps: ranges in which nothing is pinned
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
@@ -182,6 +188,7 @@ struct vfio_mdev_memory {
 	spinlock_t lock;		/* protects what follows */
 	struct rb_root_cached pins;
 	struct rb_root_cached kept;
+	unsigned long kept_pages;
 	struct list_head unmaps;
 	unsigned int asks;
 	bool telling;
@@ -467,6 +474,15 @@ static bool vfio_mdev_call_asked(struct vfio_mdev_memory *mem,
 	return false;
 }
 
+/* Does something that is kept stand in the way of a pin? */
+static bool vfio_mdev_is_kept(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	lockdep_assert_held(&mem->lock);
+
+	return mem->kept_pages > VFIO_MDEV_KEPT_MAX ||
+	       vfio_mdev_pins_iter_first(&mem->kept, first, last);
+}
+
 /*
  * Before VFIO pins the call's pin @i, as it may want back what it has pinned before it
  * says so.
@@ -482,7 +498,8 @@ static int vfio_mdev_pin_add(struct vfio_mdev_memory *mem,
 	    (unlikely(!list_empty(&mem->unmaps)) &&
 	     vfio_mdev_is_unmapping(mem, pin->first, pin->last)))
 		ret = -EINVAL;
-	else if (unlikely(!RB_EMPTY_ROOT(&mem->kept.rb_root)))
+	else if (unlikely(mem->kept_pages) &&
+		 vfio_mdev_is_kept(mem, pin->first, pin->last))
 		ret = -EBUSY;
 	else if (unlikely(mem->blind))
 		ret = -ENOMEM;
@@ -700,6 +717,15 @@ static void vfio_mdev_pin_put(struct vfio_mdev_pin *pin)
 	kvfree(pin);
 }
 
+static void vfio_mdev_kept_del(struct vfio_mdev_memory *mem,
+			       struct vfio_mdev_pin *pin)
+{
+	lockdep_assert_held(&mem->lock);
+
+	vfio_mdev_pins_remove(pin, &mem->kept);
+	mem->kept_pages -= vfio_mdev_pin_npage(pin);
+}
+
 /*
  * Keep the pages of a pin that is done, and give it back to VFIO. The vendor finds it in
  * mem->kept from now on, and VFIO finds the stand-in until it has its own.
@@ -717,6 +743,7 @@ static void vfio_mdev_keep_one(struct vfio_mdev_memory *mem,
 	vfio_mdev_pins_remove(pin, &mem->pins);
 	vfio_mdev_pin_get(pin);
 	vfio_mdev_pins_insert(pin, &mem->kept);
+	mem->kept_pages += vfio_mdev_pin_npage(pin);
 	vfio_mdev_pins_insert(&stand_in, &mem->pins);
 	spin_unlock(&mem->lock);
 
@@ -786,10 +813,9 @@ void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
 	if (vfio_mdev_pin_range(iova, npage, &first, &last))
 		goto out;
 	spin_lock(&mem->lock);
-	/* older than any other */
 	kept = vfio_mdev_pin_exact(&mem->kept, first, last);
 	if (kept)
-		vfio_mdev_pins_remove(kept, &mem->kept);
+		vfio_mdev_kept_del(mem, kept);
 	else
 		pin = vfio_mdev_pin_exact(&mem->pins, first, last);
 	if (pin)
@@ -1150,7 +1176,7 @@ static unsigned int vfio_mdev_kept_forget(struct vfio_mdev_memory *mem)
 		spin_lock(&mem->lock);
 		pin = vfio_mdev_pins_iter_first(&mem->kept, 0, U64_MAX);
 		if (pin)
-			vfio_mdev_pins_remove(pin, &mem->kept);
+			vfio_mdev_kept_del(mem, pin);
 		spin_unlock(&mem->lock);
 		if (!pin)
 			return count;

@@ -540,8 +540,8 @@ static inline bool mdev_bridge_there(struct mdev_device *mdev)
  * userfaultfd or a file system of its own, so do not make another device wait for it.
  * Return: @npage; -EINVAL if the range is not mapped (-ENOENT with iommufd) or is
  * being unmapped, @npage is not positive, the vendor has no @dma_unmap, or in @open
- * before Linux 6.2; -EBUSY as long as the vendor has not unpinned what user space has
- * unmapped long ago; -EPERM if @prot is more than the user allows; -E2BIG if the VFIO of
+ * before Linux 6.2; -EBUSY as long as the vendor has not unpinned what user space
+ * has unmapped long ago, in this range or more than a few pages elsewhere; -EPERM if @prot is more than the user allows; -E2BIG if the VFIO of
  * this kernel does not pin so many at once; -ENOMEM, also if the user may not lock so
  * much; -EINTR if the caller is killed; -ENODEV if the device is not open; or another
  * error of VFIO.

@@ -113,7 +113,7 @@ static inline int mdev_classic_check_npage(int npage)
  * the end of its release.
  * Return: @npage; -EINVAL if an argument is missing, a page is not mapped, there
  * is no notifier, the page is being unmapped, or the device is not open; -EBUSY as long
- * as the vendor has not unpinned what was unmapped long ago; -E2BIG if @npage is greater
+ * as the vendor has not unpinned what was unmapped there long ago; -E2BIG if @npage is greater
  * than VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device; -EPERM if
  * @prot is more than the user allows; or another error of VFIO.
  */
