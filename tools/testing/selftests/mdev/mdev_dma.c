@@ -252,6 +252,24 @@ TEST_F(dma, vendor_forgets_on_unmap)
 	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
 }
 
+/* what is kept for it counts for no limit any more, so it cannot be much */
+TEST_F(dma, vendor_forgets_much)
+{
+	struct client *c = &self->c;
+	int i;
+
+	for (i = 0; i < 5; i++)
+		ASSERT_EQ(PAGES, pin(c, IOVA, PAGES, RW));
+	ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, 2 * IOVA, SIZE, true));
+	ASSERT_EQ(0, vfio_ioctl(c->vc.device, TEST_DMA_FORGET,
+				(void *)TEST_DMA_FORGET_UNMAP));
+	ASSERT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
+	EXPECT_EQ(-EBUSY, pin(c, 2 * IOVA, 1, RW));
+	EXPECT_EQ(0, unpin(c, IOVA, PAGES));
+	EXPECT_EQ(1, pin(c, 2 * IOVA, 1, RW));
+	EXPECT_EQ(0, unpin(c, 2 * IOVA, 1));
+}
+
 TEST_F(dma, vendor_forgets_on_release)
 {
 	struct client *c = &self->c;
