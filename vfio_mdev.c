@@ -322,19 +322,22 @@ static int vfio_mdev_copy_caps(struct vfio_region_info *info, size_t size,
 	size_t offset = info->cap_offset;
 
 	while (offset) {
-		struct vfio_info_cap_header *cap = (void *)info + offset;
+		struct vfio_info_cap_header cap;
 		size_t next, end;
 		int ret;
 
-		if (offset < sizeof(*info) || offset + sizeof(*cap) > size)
+		if (offset < sizeof(*info) || offset + sizeof(cap) > size)
 			return -EIO;
+		memcpy(&cap, (void *)info + offset, sizeof(cap));
 		/* chains go upwards, which also makes them end */
-		next = cap->next;
+		next = cap.next;
 		end = next ?: size;
-		if (end < offset + sizeof(*cap) || end > size)
+		if (end < offset + sizeof(cap) || end > size)
 			return -EIO;
 
-		ret = vfio_info_add_capability(caps, cap, end - offset);
+		/* it may be at any alignment; what is before it was copied */
+		memmove(info, (void *)info + offset, end - offset);
+		ret = vfio_info_add_capability(caps, (void *)info, end - offset);
 		if (ret)
 			return ret;
 		offset = next;

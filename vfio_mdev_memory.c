@@ -518,7 +518,7 @@ static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
 	vfio_mdev_pins_remove(pin, &mem->pins);
 	list_for_each_entry(unmap, &mem->unmaps, next)
 		if (unmap->first <= pin->last && unmap->last >= pin->first)
-			unmap->gone++;
+			WRITE_ONCE(unmap->gone, unmap->gone + 1);
 	/* whoever waits looks at pins under the lock, after it began to wait */
 	if (waitqueue_active(&mem->wait))
 		wake_up_all(&mem->wait);
@@ -569,7 +569,7 @@ static int vfio_mdev_call_pin(struct vfio_mdev_memory *mem,
 
 	if (!mem->vm->ops->dma_unmap && list_empty(&mem->listeners))
 		return -EINVAL;
-	if (unlikely(!mem->joined)) {
+	if (unlikely(!READ_ONCE(mem->joined))) {
 		ret = vfio_mdev_join(mem);
 		if (ret)
 			return ret;
@@ -597,7 +597,8 @@ static int vfio_mdev_call_done(struct vfio_mdev_memory *mem,
 	asked = vfio_mdev_call_asked(mem, call, call->count);
 	for (i = 0; i < call->count; i++)
 		call->pins[i]->done = !asked;
-	mem->joined = true;
+	if (!mem->joined)
+		WRITE_ONCE(mem->joined, true);
 	spin_unlock(&mem->lock);
 	if (likely(!asked))
 		return 0;
@@ -1120,7 +1121,7 @@ int vfio_mdev_memory_begin(struct vfio_mdev *vm)
 		return -ENOMEM;
 	spin_lock(&mem->lock);
 	mem->telling = true;
-	mem->joined = false;
+	WRITE_ONCE(mem->joined, false);
 	mem->blind = false;
 	spin_unlock(&mem->lock);
 	return 0;

@@ -402,6 +402,22 @@ TEST_F(vendor, no_kvm)
 	EXPECT_EQ(0, notifier_unregister(&self->vc, GROUP_NOTIFY));
 }
 
+TEST_F(vendor, mmap)
+{
+	unsigned char *both, *second;
+
+	both = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    self->vc.device, 0);
+	ASSERT_NE(MAP_FAILED, both);
+	second = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      self->vc.device, PAGE);
+	ASSERT_NE(MAP_FAILED, second);
+	both[PAGE] = 0x5a;
+	EXPECT_EQ(0x5a, second[0]);
+	munmap(both, 2 * PAGE);
+	munmap(second, PAGE);
+}
+
 #define DMA() vendor_do(&self->vc, MDEV_TEST_DMA, &self->dma)
 
 TEST_F(vendor, dma)

@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
+#include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
 #include "mdev_test_classic.h"
@@ -578,6 +579,19 @@ static struct attribute_group *test_types[] = {
 	NULL,
 };
 
+/* two pages, which can be mapped as before 5.7, or the second one as since then */
+static void *test_area;
+
+static int test_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
+{
+	unsigned long size = vma->vm_end - vma->vm_start;
+
+	if (vma->vm_pgoff)
+		return remap_vmalloc_range_partial(vma, vma->vm_start, test_area,
+						   1, size);
+	return remap_vmalloc_range_partial(vma, vma->vm_start, test_area, size);
+}
+
 static const struct mdev_parent_ops test_ops = {
 	.owner			= THIS_MODULE,
 	.supported_type_groups	= test_types,
@@ -586,19 +600,31 @@ static const struct mdev_parent_ops test_ops = {
 	.open			= test_open,
 	.release		= test_release,
 	.ioctl			= test_ioctl,
+	.mmap			= test_mmap,
 };
 
 static int __init test_init(void)
 {
 	int ret;
 
+	test_area = vmalloc_user(2 * PAGE_SIZE);
+	if (!test_area)
+		return -ENOMEM;
 	test_parent = platform_device_register_simple("mdev_test_classic", -1,
 						      NULL, 0);
-	if (IS_ERR(test_parent))
-		return PTR_ERR(test_parent);
+	if (IS_ERR(test_parent)) {
+		ret = PTR_ERR(test_parent);
+		goto err_free;
+	}
 	ret = mdev_register_device(&test_parent->dev, &test_ops);
 	if (ret)
-		platform_device_unregister(test_parent);
+		goto err_parent;
+	return 0;
+
+err_parent:
+	platform_device_unregister(test_parent);
+err_free:
+	vfree(test_area);
 	return ret;
 }
 
@@ -606,6 +632,7 @@ static void __exit test_exit(void)
 {
 	mdev_unregister_device(&test_parent->dev);
 	platform_device_unregister(test_parent);
+	vfree(test_area);
 }
 
 module_init(test_init);
