@@ -538,13 +538,18 @@ static inline bool mdev_bridge_there(struct mdev_device *mdev)
  *
  * Context: process context, sleeps; as long as user space wants if its memory is behind
  * userfaultfd or a file system of its own, so do not make another device wait for it.
- * Return: @npage; -EINVAL if the range is not mapped (-ENOENT with iommufd) or is
- * being unmapped, @npage is not positive, the vendor has no @dma_unmap, or in @open
- * before Linux 6.2; -EBUSY as long as the vendor has not unpinned what user space
- * has unmapped long ago, in this range or more than a few pages elsewhere; -EPERM if @prot is more than the user allows; -E2BIG if the VFIO of
- * this kernel does not pin so many at once; -ENOMEM, also if the user may not lock so
- * much; -EINTR if the caller is killed; -ENODEV if the device is not open; or another
- * error of VFIO.
+ * Return: @npage, or one of
+ *
+ * * -EINVAL: the range is not mapped (-ENOENT with iommufd) or is being unmapped, @npage
+ *   is not positive, the vendor has no @dma_unmap, or it is in @open before Linux 6.2
+ * * -EBUSY: the vendor has not unpinned what user space has unmapped long ago, in this
+ *   range, or more than a megabyte elsewhere
+ * * -EPERM: @prot is more than user space allows
+ * * -E2BIG: the VFIO of this kernel does not pin so many at once
+ * * -ENOMEM: there is no memory, or user space may not lock so much
+ * * -EINTR: the caller is killed
+ * * -ENODEV: the device is not open
+ * * another error of VFIO
  */
 static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				 int npage, int prot, struct page **pages)
