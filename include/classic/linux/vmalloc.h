@@ -29,7 +29,7 @@ static inline int mdev_classic_remap_1(struct vm_area_struct *vma,
 }
 
 #define remap_vmalloc_range_partial(vma, uaddr, kaddr, ...)		\
-	CONCATENATE(mdev_classic_remap_, COUNT_ARGS(__VA_ARGS__))	\
-		(vma, uaddr, kaddr, __VA_ARGS__)
+	(CONCATENATE(mdev_classic_remap_, COUNT_ARGS(__VA_ARGS__))	\
+		(vma, uaddr, kaddr, __VA_ARGS__))
 
 #endif /* MDEV_CLASSIC_VMALLOC_H */

@@ -738,7 +738,7 @@ TEST_F(owner, killed_for_memory_that_never_comes)
 	uint64_t data;
 	pid_t pid;
 
-	if (syscall(SYS_userfaultfd, O_CLOEXEC) < 0 && errno == ENOSYS)
+	if (!file_exists("/proc/sys/vm/unprivileged_userfaultfd"))
 		SKIP(return, "no userfaultfd in this kernel");
 	vfio_close(&a->vc);
 	pid = fork_child();
@@ -795,33 +795,49 @@ static int take_fd(pid_t pid, int fd)
 	return ret;
 }
 
+/* Have a child open the device and pin; it waits for a byte, and unmaps that. */
+static int client_of_child(struct client *c, pid_t *pid, int go[2])
+{
+	struct vfio_client *vc = &c->vc;
+	int fds[2], ret;
+
+	vfio_close(vc);
+	munmap(c->mem, SIZE);
+	c->mem = NULL;
+	if (pipe(fds) || pipe(go))
+		return -errno;
+	*pid = fork_child();
+	if (!*pid) {
+		char byte;
+
+		close(go[1]);
+		if (!client_open(c) && pin(c, IOVA, 4, RW) == 4 &&
+		    write(fds[1], vc, sizeof(*vc)) > 0 &&
+		    read(go[0], &byte, 1) == 1)
+			client_unmap(c);
+		child_exit(-EIO);
+	}
+	close(fds[1]);
+	ret = read(fds[0], vc, sizeof(*vc)) == sizeof(*vc) ? 0 : -EIO;
+	close(fds[0]);
+	if (ret)
+		return ret;
+	vc->device = take_fd(*pid, vc->device);
+	vc->group = take_fd(*pid, vc->group);
+	vc->container = take_fd(*pid, vc->container);
+	vc->iommufd = take_fd(*pid, vc->iommufd);
+	return vc->device < 0 ? -EBADF : 0;
+}
+
 /* The fds have another owner, and the memory is that of nobody who lives. */
 TEST_F(owner, opener_is_gone)
 {
 	struct client *c = &self->a;
-	struct vfio_client *vc;
 	char byte;
 	pid_t pid;
-	int fds[2];
+	int go[2];
 
-	vfio_close(&c->vc);
-	munmap(c->mem, SIZE);
-	ASSERT_EQ(0, pipe(fds));
-	pid = fork_child();
-	if (!pid) {
-		int ret = client_open(c) || pin(c, IOVA, 4, RW) != 4;
-
-		if (!ret && write(fds[1], &c->vc, sizeof(c->vc)) > 0)
-			pause();
-		child_exit(-EIO);
-	}
-	vc = &c->vc;
-	ASSERT_EQ(sizeof(*vc), read(fds[0], vc, sizeof(*vc)));
-	vc->device = take_fd(pid, vc->device);
-	vc->group = take_fd(pid, vc->group);
-	vc->container = take_fd(pid, vc->container);
-	vc->iommufd = take_fd(pid, vc->iommufd);
-	ASSERT_LE(0, vc->device);
+	ASSERT_EQ(0, client_of_child(c, &pid, go));
 	kill(pid, SIGKILL);
 	ASSERT_EQ(-ECANCELED, child_wait(pid));
 
@@ -833,11 +849,34 @@ TEST_F(owner, opener_is_gone)
 	EXPECT_EQ(0, client_unmap(c));
 	EXPECT_EQ(1, unmaps(c).count);
 	EXPECT_EQ(0, unmaps(c).pins);
-	vfio_close(vc);
-	close(fds[0]);
-	close(fds[1]);
+	vfio_close(&c->vc);
 	ASSERT_EQ(0, client_open(c));
 	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+	close(go[0]);
+	close(go[1]);
+}
+
+/* What a thread was about to unmap is not kept from others if that thread dies. */
+TEST_F(owner, killed_while_unmapping)
+{
+	struct client *c = &self->a;
+	pid_t pid;
+	int go[2];
+
+	ASSERT_EQ(0, client_of_child(c, &pid, go));
+	ASSERT_EQ(0, file_write("1000", SLOW_MS));
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_TRUE(wait_for(unmaps(c).told));
+	kill(pid, SIGKILL);
+	EXPECT_GT(0, pin(c, IOVA, 1, RW));
+	ASSERT_EQ(-ECANCELED, child_wait(pid));
+	EXPECT_EQ(1, unmaps(c).count);
+	ASSERT_EQ(0, file_write("0", SLOW_MS));
+	ASSERT_EQ(0, client_map(c));
+	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
+	EXPECT_EQ(0, client_unmap(c));
+	close(go[0]);
+	close(go[1]);
 }
 
 TEST_F(owner, many_opens)
@@ -1129,25 +1168,33 @@ FIXTURE_VARIANT_ADD(classic, cdev) {
 	.iommufd = true,
 };
 
+static int classic_client(struct client *c)
+{
+	int ret = modules_reset() ?: module_load(CLASSIC);
+
+	uuid_next(c->uuid);
+	return ret ?: mdev_create(CLASSIC_TYPE, c->uuid) ?: classic_open(c);
+}
+
+static int classic_client_end(struct client *c)
+{
+	classic_close(c);
+	return mdev_remove(c->uuid) ?: modules_reset();
+}
+
 FIXTURE_SETUP(classic)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
-	ASSERT_EQ(0, module_load(CLASSIC));
-	uuid_next(self->c.uuid);
-	ASSERT_EQ(0, mdev_create(CLASSIC_TYPE, self->c.uuid));
-	ASSERT_EQ(0, classic_open(&self->c));
+	ASSERT_EQ(0, classic_client(&self->c));
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
 }
 
 FIXTURE_TEARDOWN(classic)
 {
-	classic_close(&self->c);
 	close(self->log);
-	EXPECT_EQ(0, mdev_remove(self->c.uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, classic_client_end(&self->c));
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -1245,7 +1292,7 @@ TEST_F(classic, torn_pin)
 			EXPECT_TRUE(ret == -EINVAL || ret == -ENOENT);
 		}
 		ASSERT_EQ(0, vendor_pins(c));
-		ASSERT_GE(c->locked, memory_locked());
+		ASSERT_TRUE(wait_for(memory_locked() <= c->locked));
 	}
 	TH_LOG("%ld us; %d calls were done, %d failed", us, done, failed);
 	EXPECT_LT(0, done);
@@ -1286,15 +1333,49 @@ TEST_F(classic, forgotten_notifier)
  * A thread of the vendor's is preempted when it has found the device open, and goes on
  * when it is closed, and its driver unbound. Without such delays: see mdev_race.
  */
+#define DELAY	"/sys/module/mdev_test_fail/parameters/delay"
+
+FIXTURE(late) {
+	struct client c;
+};
+
+FIXTURE_VARIANT(late) {
+	bool iommufd;
+};
+
+FIXTURE_VARIANT_ADD(late, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(late, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_SETUP(late)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	ASSERT_EQ(0, classic_client(&self->c));
+	if (module_load("mdev_test_fail"))
+		SKIP(return, "no kprobes in this kernel");
+}
+
+FIXTURE_TEARDOWN(late)
+{
+	EXPECT_EQ(0, classic_client_end(&self->c));
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
 static void call_outlives(struct __test_metadata *_metadata, struct client *c,
 			  const char *function, unsigned int calls)
 {
-	static const char delay[] = "/sys/module/mdev_test_fail/parameters/delay";
 	struct mdev_test_late_end end;
+	char delay[64];
 
-	ASSERT_EQ(0, file_write(function, "%s", delay));
+	snprintf(delay, sizeof(delay), "%s 300", function);
+	ASSERT_EQ(0, file_write(delay, DELAY));
 	ASSERT_EQ(0, late(c, calls, 1));
-	EXPECT_TRUE(wait_for(!file_read_int("%s", delay)));
+	EXPECT_TRUE(wait_for(!file_read_int(DELAY)));
 	classic_close(c);
 	EXPECT_EQ(0, file_write(c->uuid, BRIDGE_DRIVER "/unbind"));
 	/* it goes on, if it has not ended */
@@ -1308,38 +1389,33 @@ static void call_outlives(struct __test_metadata *_metadata, struct client *c,
 	end = late_end(c);
 	EXPECT_EQ(0, end.errnos);
 	EXPECT_EQ(4, end.ok);
-	EXPECT_EQ(0, file_write("- 0", "%s", delay));
 }
 
-#define CALL_OUTLIVES(function, calls) do {				\
-	if (module_load("mdev_test_fail"))				\
-		SKIP(return, "no kprobes in this kernel");		\
-	call_outlives(_metadata, &self->c, function " 300", calls);	\
-} while (0)
-
-TEST_F(classic, copy_outlives_the_device)
+TEST_F(late, copy_outlives_the_device)
 {
-	CALL_OUTLIVES("vfio_dma_rw", MDEV_TEST_LATE_DMA);
+	call_outlives(_metadata, &self->c, "vfio_dma_rw", MDEV_TEST_LATE_DMA);
 }
 
-TEST_F(classic, copy_outlives_the_bridge)
+TEST_F(late, copy_outlives_the_bridge)
 {
-	CALL_OUTLIVES("vfio_mdev_dma_rw", MDEV_TEST_LATE_DMA);
+	call_outlives(_metadata, &self->c, "vfio_mdev_dma_rw", MDEV_TEST_LATE_DMA);
 }
 
-TEST_F(classic, pin_outlives_the_device)
+TEST_F(late, pin_outlives_the_device)
 {
-	CALL_OUTLIVES("vfio_pin_pages", MDEV_TEST_LATE_PIN);
+	call_outlives(_metadata, &self->c, "vfio_pin_pages", MDEV_TEST_LATE_PIN);
 }
 
-TEST_F(classic, pin_outlives_the_bridge)
+TEST_F(late, pin_outlives_the_bridge)
 {
-	CALL_OUTLIVES("vfio_mdev_pin_pfns", MDEV_TEST_LATE_PIN);
+	call_outlives(_metadata, &self->c, "vfio_mdev_pin_pfns",
+		      MDEV_TEST_LATE_PIN);
 }
 
-TEST_F(classic, notifier_outlives_the_bridge)
+TEST_F(late, notifier_outlives_the_bridge)
 {
-	CALL_OUTLIVES("vfio_mdev_register_unmap", MDEV_TEST_LATE_NOTIFIER);
+	call_outlives(_metadata, &self->c, "vfio_mdev_register_unmap",
+		      MDEV_TEST_LATE_NOTIFIER);
 }
 
 TEST_HARNESS_MAIN
