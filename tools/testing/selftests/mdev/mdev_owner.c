@@ -907,7 +907,7 @@ TEST_F(owner, pins_against_the_limit)
 	munmap(c->mem, SIZE);
 	ASSERT_EQ(0, limit_memory(16 * PAGE));
 	ASSERT_EQ(0, client_open(c));
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < 500; i++) {
 		ASSERT_EQ(i % 16 + 1, pin(c, IOVA, i % 16 + 1, RW));
 		ASSERT_EQ(-ENOMEM, pin(c, IOVA + 16 * PAGE, 16, RW));
 		ASSERT_EQ(0, unpin(c, IOVA, i % 16 + 1));
@@ -925,53 +925,58 @@ TEST_F(owner, pins_against_the_limit)
 	EXPECT_EQ(16, pin(c, IOVA, 16, RW));
 }
 
-/* A structure that is short, long, askew, or nowhere. */
-static void hostile_ioctl(int fd, unsigned int nr)
+/* A structure that is short, long, askew, or nowhere; @end is that of the memory. */
+static void hostile_ioctl(int fd, unsigned int nr, char *end)
 {
-	static const uint32_t sizes[] = {
-		0, 1, 4, 7, 8, 12, 16, 20, 24, 32, 40, 64, 4096, -1U,
-	};
+	static const uint32_t sizes[] = { 0, 1, 8, 15, 16, 24, 32, 4096, -1U };
+	static const unsigned int cuts[] = { 4, 8, 12, 16, 20, 24, 32, 48 };
 	static void * const nowhere[] = {
 		NULL, (void *)1, (void *)-1, (void *)-8,
 		(void *)0x7fffffffeffcULL, (void *)0x7ffffffff000ULL,
 		(void *)0x8000000000000000ULL, (void *)0xffff888000000000ULL,
 	};
-	char *mem = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *end = mem + PAGE;
-	unsigned int i, cut;
+	unsigned int i, j;
 
-	munmap(end, PAGE);
 	for (i = 0; i < ARRAY_SIZE(nowhere); i++)
 		ioctl(fd, _IO(VFIO_TYPE, nr), nowhere[i]);
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		/* ends with the memory after so many bytes */
-		for (cut = 4; cut <= 64; cut += 4) {
-			memset(mem, i % 2 ? 0xff : 0, PAGE);
-			memcpy(end - cut, &sizes[i], sizeof(*sizes));
-			ioctl(fd, _IO(VFIO_TYPE, nr), end - cut);
+		memset(end - 64, i % 2 ? 0xff : 0, 64);
+		for (j = 0; j < ARRAY_SIZE(cuts); j++) {
+			memcpy(end - cuts[j], &sizes[i], sizeof(*sizes));
+			ioctl(fd, _IO(VFIO_TYPE, nr), end - cuts[j]);
 		}
-		memset(mem, 0, PAGE);
-		memcpy(mem + 1, &sizes[i], sizeof(*sizes));
-		ioctl(fd, _IO(VFIO_TYPE, nr), mem + 1);
+		memcpy(end - 63, &sizes[i], sizeof(*sizes));
+		ioctl(fd, _IO(VFIO_TYPE, nr), end - 63);
 	}
-	munmap(mem, PAGE);
 }
 
 TEST_F(owner, hostile_ioctls)
 {
 	struct client *a = &self->a, *b = &self->b;
-	const int fds[] = {
-		a->vc.device, a->vc.container, a->vc.group, a->vc.iommufd,
+	/* VFIO's numbers begin at 100, those of iommufd at 128 */
+	const struct {
+		int fd;
+		unsigned int first;
+	} targets[] = {
+		{ a->vc.device, 100 }, { a->vc.container, 100 },
+		{ a->vc.group, 100 }, { a->vc.iommufd, 100 },
+		{ a->vc.iommufd, 128 },
 	};
 	unsigned int i, nr;
+	char *mem;
 
 	ASSERT_EQ(0, client_open(b));
 	ASSERT_EQ(4, pin(b, IOVA, 4, RW));
 	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
-		for (nr = 100; fds[i] >= 0 && nr < 160; nr++)
-			hostile_ioctl(fds[i], nr);
+	mem = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	munmap(mem + PAGE, PAGE);
+	for (i = 0; i < ARRAY_SIZE(targets); i++)
+		for (nr = targets[i].first; targets[i].fd >= 0 &&
+		     nr < targets[i].first + 22; nr++)
+			hostile_ioctl(targets[i].fd, nr, mem + PAGE);
+	munmap(mem, PAGE);
 	vfio_close(&a->vc);
 	EXPECT_EQ(0, fill(b, IOVA, 0x42));
 	EXPECT_TRUE(all(b->mem, 4 * PAGE, 0x42));
