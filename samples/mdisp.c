@@ -113,7 +113,7 @@ static unsigned int mdisp_mib_left;
 /* A display: one mediated device. */
 struct mdisp {
 	const struct mdisp_type *type;
-	u8 *memory;	/* the video memory; mappings share its pages */
+	u8 *memory;	/* the video memory, while it is open; see mdisp_open() */
 	size_t size;	/* of @memory */
 	/*
 	 * Protects everything below. Not held while user memory is touched: that
@@ -259,10 +259,10 @@ static void mdisp_config_write(struct mdisp *md, unsigned int where, u8 val)
 }
 
 /*
- * The monitor stays plugged in. The windows begin where the memory does, and the
- * next picture is in the other one than the last.
+ * All but the memory. The monitor stays plugged in. The windows begin where the memory
+ * does, and the next picture is in the other one than the last.
  */
-static void mdisp_reset(struct mdisp *md)
+static void mdisp_reset_regs(struct mdisp *md)
 {
 	mutex_lock(&md->lock);
 	memset(md->window_start, 0, sizeof(md->window_start));
@@ -272,9 +272,6 @@ static void mdisp_reset(struct mdisp *md)
 	memset(md->endian, MDISP_LITTLE_ENDIAN, sizeof(md->endian));
 	md->blank = false;
 	mutex_unlock(&md->lock);
-
-	/* who has it mapped sees that */
-	memset(md->memory, 0, md->size);
 }
 
 /* ---- The picture ---- */
@@ -663,8 +660,8 @@ static const struct vm_operations_struct mdisp_vm_ops = {
 };
 
 /*
- * A mapping keeps the device's file open, and so the device and this module: the
- * memory never outlives its owner, and the next one finds it cleared.
+ * A mapping keeps the device's file open, and so the device and this module. That is
+ * not so for who pins a page of it, as vmsplice(), O_DIRECT and other devices' DMA do.
  */
 static int mdisp_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 {
@@ -763,22 +760,39 @@ static long mdisp_ioctl(struct mdev_device *mdev, unsigned int cmd,
 	case VFIO_DEVICE_QUERY_GFX_PLANE:
 		return mdisp_query_plane(md, uarg);
 	case VFIO_DEVICE_RESET:
-		mdisp_reset(md);
+		mdisp_reset_regs(md);
+		/* who has it mapped sees that */
+		memset(md->memory, 0, md->size);
 		return 0;
 	default:
 		return -ENOTTY;
 	}
 }
 
-/* Nothing is left of what the last user did. */
+/*
+ * Nothing is left of what the last user did. He may still have pages of the memory
+ * pinned, for ever, so this one gets other memory, and pays for it.
+ */
 static int mdisp_open(struct mdev_device *mdev)
 {
 	struct mdisp *md = mdev_get_drvdata(mdev);
 
-	mdisp_reset(md);
+	md->memory = __vmalloc(md->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!md->memory)
+		return -ENOMEM;
+	mdisp_reset_regs(md);
 	md->window = 0;
 	mdisp_default_monitor(md);
 	return 0;
+}
+
+static void mdisp_release(struct mdev_device *mdev)
+{
+	struct mdisp *md = mdev_get_drvdata(mdev);
+
+	/* nobody has it mapped; a page that is pinned is freed when it is not any more */
+	vfree(md->memory);
+	md->memory = NULL;
 }
 
 /* ---- Types, and the devices of a type ---- */
@@ -825,36 +839,25 @@ static int mdisp_create(struct kobject *kobj, struct mdev_device *mdev)
 	if (ret)
 		return ret;
 
-	ret = -ENOMEM;
 	md = kzalloc_obj(*md);
-	if (!md)
-		goto err_memory;
+	if (!md) {
+		mdisp_give_memory(type->mib);
+		return -ENOMEM;
+	}
 	md->type = type;
 	md->size = (size_t)type->mib * SZ_1M;
 	mutex_init(&md->lock);
-	/* zeroed, and fit to be mapped */
-	md->memory = vmalloc_user(md->size);
-	if (!md->memory)
-		goto err_free;
 
 	/* last: the device's files appear after we return */
 	mdev_set_drvdata(mdev, md);
 	return 0;
-
-err_free:
-	kfree(md);
-err_memory:
-	mdisp_give_memory(type->mib);
-	return ret;
 }
 
 static int mdisp_remove(struct mdev_device *mdev)
 {
 	struct mdisp *md = mdev_get_drvdata(mdev);
 
-	/* it is closed, so nobody has it mapped */
 	mdisp_give_memory(md->type->mib);
-	vfree(md->memory);
 	mutex_destroy(&md->lock);
 	kfree(md);
 	return 0;
@@ -916,6 +919,7 @@ static const struct mdev_parent_ops mdisp_ops = {
 	.create			= mdisp_create,
 	.remove			= mdisp_remove,
 	.open			= mdisp_open,
+	.release		= mdisp_release,
 	.read			= mdisp_read,
 	.write			= mdisp_write,
 	.ioctl			= mdisp_ioctl,

@@ -9,17 +9,22 @@
 #define _GNU_SOURCE
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/io_uring.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
+#include "test_modules/mdev_test_dma.h"
 
 #define PARENT	MDEV_CLASS "/mdisp"
 #define VGA	"mdisp/mdisp-vga"
@@ -866,6 +871,154 @@ TEST_F(disp, mapping_outlives_fd)
 	dev = self->vc.device;
 	EXPECT_EQ(0, get(BAR0, 0, 4));
 	EXPECT_EQ(0, get(BAR0, PAGE, 4));
+}
+
+/*
+ * A page of the memory can be kept longer than the mapping, the fd and all: by whatever
+ * pins it. Then it is not for the next user. Each of these keeps the first page, and
+ * looks, or writes, when it is somebody else's turn.
+ */
+#define MINE	"what is mine"
+#define SECRET	"a secret of the next one"
+
+static uint8_t *keep_first(void)
+{
+	uint8_t *mem = map(BAR0);
+
+	if (mem != MAP_FAILED)
+		strcpy((char *)mem, MINE);
+	return mem;
+}
+
+/* close it, open it as somebody else, who finds it clean and writes something */
+static char *next_user(struct __test_metadata *_metadata,
+		       FIXTURE_DATA(disp) *self, uint8_t *mem)
+{
+	munmap(mem, MEMORY);
+	vfio_close(&self->vc);
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	dev = self->vc.device;
+	mem = map(BAR0);
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(0, mem[0]);
+	EXPECT_EQ(0, memcmp(mem, mem + 1, MEMORY - 1));
+	strcpy((char *)mem, SECRET);
+	return (char *)mem;
+}
+
+TEST_F(disp, kept_by_vmsplice)
+{
+	uint8_t *mem = keep_first();
+	struct iovec page = { mem, PAGE };
+	char seen[PAGE] = "", *next;
+	int fds[2];
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, pipe2(fds, O_CLOEXEC));
+	ASSERT_EQ(PAGE, vmsplice(fds[1], &page, 1, 0));
+	next = next_user(_metadata, self, mem);
+	EXPECT_EQ(PAGE, read(fds[0], seen, PAGE));
+	EXPECT_STREQ(MINE, seen);
+	munmap(next, MEMORY);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* a ring that has the page as a fixed buffer, for one request at a time */
+struct ring {
+	int fd;
+	struct io_uring_params params;
+	uint8_t *sq;
+	struct io_uring_sqe *sqe;
+};
+
+static int ring_open(struct ring *ring, void *page)
+{
+	struct iovec buffer = { page, PAGE };
+
+	memset(ring, 0, sizeof(*ring));
+	ring->fd = syscall(SYS_io_uring_setup, 1, &ring->params);
+	if (ring->fd < 0)
+		return -errno;
+	ring->sq = mmap(NULL, PAGE, RW, MAP_SHARED, ring->fd, IORING_OFF_SQ_RING);
+	ring->sqe = mmap(NULL, sizeof(*ring->sqe), RW, MAP_SHARED, ring->fd,
+			 IORING_OFF_SQES);
+	if (ring->sq == MAP_FAILED || ring->sqe == MAP_FAILED ||
+	    syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_BUFFERS,
+		    &buffer, 1)) {
+		int ret = -errno;
+
+		close(ring->fd);
+		return ret;
+	}
+	return 0;
+}
+
+/* between the page and a pipe, of @count bytes */
+static int ring_do(struct ring *ring, int opcode, int fd, void *page, int count)
+{
+	uint32_t *tail = (uint32_t *)(ring->sq + ring->params.sq_off.tail);
+
+	*ring->sqe = (struct io_uring_sqe) {
+		.opcode = opcode, .fd = fd, .off = -1ULL,
+		.addr = (uintptr_t)page, .len = count,
+	};
+	*(uint32_t *)(ring->sq + ring->params.sq_off.array) = 0;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	return syscall(SYS_io_uring_enter, ring->fd, 1, 1,
+		       IORING_ENTER_GETEVENTS, NULL, 0) == 1 ? 0 : -errno;
+}
+
+TEST_F(disp, kept_by_io_uring)
+{
+	uint8_t *mem = keep_first();
+	char seen[PAGE] = "", *next;
+	struct ring ring;
+	int fds[2], ret;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ret = ring_open(&ring, mem);
+	if (ret == -ENOSYS || ret == -EOPNOTSUPP) {
+		munmap(mem, MEMORY);
+		SKIP(return, "this kernel's io_uring does not keep such pages");
+	}
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, pipe2(fds, O_CLOEXEC));
+	next = next_user(_metadata, self, mem);
+	ASSERT_EQ(0, ring_do(&ring, IORING_OP_WRITE_FIXED, fds[1], mem, PAGE));
+	EXPECT_EQ(PAGE, read(fds[0], seen, PAGE));
+	EXPECT_STREQ(MINE, seen);
+	ASSERT_EQ(5, write(fds[1], "spoil", 5));
+	ASSERT_EQ(0, ring_do(&ring, IORING_OP_READ_FIXED, fds[0], mem, 5));
+	EXPECT_STREQ(SECRET, next);
+	munmap(next, MEMORY);
+	close(ring.fd);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* by another device, in memory of its own */
+TEST_F(disp, kept_by_dma)
+{
+	struct test_dma_range range = { .iova = 0, .npage = 1, .prot = 3 };
+	struct test_dma_fill fill = { .iova = 0, .byte = 0xee };
+	uint8_t *mem = keep_first();
+	char uuid[UUID_LEN + 1], *next;
+	struct vfio_client other;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, module_load("mdev_test_dma"));
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create("mdev_test_dma/platform-dma", uuid));
+	ASSERT_EQ(0, vfio_open(&other, uuid));
+	ASSERT_EQ(0, vfio_dma_map(&other, mem, 0, PAGE, true));
+	ASSERT_EQ(1, vfio_ioctl(other.device, TEST_DMA_PIN, &range));
+	next = next_user(_metadata, self, mem);
+	ASSERT_EQ(0, vfio_ioctl(other.device, TEST_DMA_FILL, &fill));
+	EXPECT_STREQ(SECRET, next);
+	munmap(next, MEMORY);
+	vfio_close(&other);
+	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
 TEST_F(disp, edid)
