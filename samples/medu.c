@@ -17,18 +17,28 @@
  * one job when it comes to the front, and goes to the end. So a device waits for
  * one job of every other at most, and no user can keep the engine for itself.
  *
- * "Memory" makes a user's addresses the hardware's. A user may take back its
- * memory, or die, in the middle of a transfer: both wait for the job to end, which
- * the hardware cannot put off for longer than the timeout, as it is then taken
- * off the bus. The hardware's buffer keeps nothing between jobs: what a device
- * has in its buffer is in a page of its own. Each job goes from memory through the
- * hardware to memory, and no device can see what another left behind.
+ * "Memory" makes a user's addresses the hardware's. A user's memory may take for
+ * ever to be there, and VFIO may be waiting for it with locks held that it needs to
+ * unpin, too. So the thread that starts a DMA pins the memory before the job
+ * stands in the line, where it can be killed, and a workqueue of the device's own
+ * unpins it. The engine waits for nothing but its hardware.
+ *
+ * A user may take back its memory, or die, in the middle of a transfer: both wait
+ * for that transfer, which the hardware cannot put off for longer than the timeout,
+ * as it is then taken off the bus.
+ *
+ * What a device has in its buffer is in a page of its own. Each job goes from memory
+ * through the hardware to memory. The hardware's buffer is overwritten before it
+ * serves another device, or the same one after a reset, so that nobody gets what
+ * somebody else left there, not even if a transfer is lost and nothing says so.
+ * For suspend, and for a reset of the hardware, the engine stops between two jobs.
  *
  * The rest, from "Interrupts" on, is what every VFIO PCI device has.
  */
 #include <linux/completion.h>
 #include <linux/dma-mapping.h>
 #include <linux/eventfd.h>
+#include <linux/highmem.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
@@ -41,6 +51,7 @@
 #include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/pci.h>
+#include <linux/pm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -83,6 +94,12 @@
 /* older QEMUs end themselves when a transfer touches the last byte */
 #define MEDU_TRANSFER_MAX	(MEDU_BUFFER_SIZE - 8)
 
+/* pages of memory that a job uses at most */
+#define MEDU_JOB_PAGES		2
+
+/* interrupts can be lost: how often to look whether it has finished without one */
+#define MEDU_POLL_MS		100
+
 /* 34 has 32 factors of two in its factorial, so that 32 bits of it are zero */
 #define MEDU_FACT_ZERO		34
 
@@ -117,14 +134,19 @@ struct medu;
  * @pdev: the PCI device
  * @regs: its BAR 0
  * @done: the hardware has interrupted
- * @broken: it does not answer any more; only the worker sets it
- * @bounce: a page the hardware reaches, if it does not reach all memory; or NULL
- * @bounce_dma: its address for the hardware
+ * @broken: it does not answer any more
+ * @bounced: it does not reach all memory
+ * @zeroes: a page of them, to overwrite its buffer
+ * @zeroes_dma: its address for the hardware
+ * @in_buffer: medu.tenant of whose data is in the hardware's buffer, 0 if that is not
+ *	known; the worker's
+ * @tenants: how many tenants there were
  * @transfers: how many DMA transfers the hardware was told to do
  * @left: how many more mediated devices there can be
  * @wq: runs @work, one at a time
  * @work: does one job
- * @lock: protects what follows, and the members of &struct medu that say so
+ * @lock: protects what follows, and the members of others that say so
+ * @paused: no job is begun
  * @line: devices with jobs, but for the one that is served, by medu.line
  * @running: the device that is served, or NULL
  * @idle: for a change of @running, or of the memory that is in use
@@ -134,13 +156,17 @@ struct medu_engine {
 	void __iomem *regs;
 	struct completion done;
 	bool broken;
-	void *bounce;
-	dma_addr_t bounce_dma;
+	bool bounced;
+	void *zeroes;
+	dma_addr_t zeroes_dma;
+	u64 in_buffer;
+	atomic64_t tenants;
 	atomic64_t transfers;
 	atomic_t left;
 	struct workqueue_struct *wq;
 	struct work_struct work;
 	spinlock_t lock;		/* protects what follows */
+	bool paused;
 	struct list_head line;
 	struct medu *running;
 	wait_queue_head_t idle;
@@ -148,12 +174,38 @@ struct medu_engine {
 
 /**
  * struct medu_job - something for the engine to do
- * @next: in medu.jobs, under engine->lock
- * @run: does it, and tells the user
+ * @medu: the device
+ * @all: in medu.all, under engine->lock, until @end has done
+ * @next: in medu.jobs, under engine->lock, until the engine takes it
+ * @stop: it is not to go on: the memory is taken back, or the device reset
+ * @run: has the hardware do it; 0 or a negative errno
+ * @tell: tells the user, if the registers still are about this job
+ * @end: frees what it uses, on medu.wq
+ * @error: what @run said, or why it did not run
+ * @pages: DMA: memory, pinned from @iova on
+ * @npages: DMA: how much of that
+ * @iova: DMA: address in memory, as the user knows it
+ * @offset: DMA: address in the buffer
+ * @count: DMA: how many bytes, at least one if there are pages
+ * @to_ram: DMA: direction
+ * @number: factorial: of what; and the result
  */
 struct medu_job {
+	struct medu *medu;
+	struct list_head all;
 	struct list_head next;
-	void (*run)(struct medu *medu);
+	bool stop;
+	int (*run)(struct medu_job *job);
+	void (*tell)(struct medu_job *job);
+	struct work_struct end;
+	int error;
+	struct page *pages[MEDU_JOB_PAGES];
+	unsigned int npages;
+	u64 iova;
+	u64 offset;
+	size_t count;
+	bool to_ram;
+	u32 number;
 };
 
 /**
@@ -178,17 +230,20 @@ struct medu_regs {
  * @engine: the hardware
  * @page: what is in the device's buffer; the worker's while a job runs
  * @page_dma: its address for the hardware
- * @dma: the job of the DMA registers
- * @fact: the job of the factorial register
+ * @bounce: if engine->bounced, a page where the user's memory is copied to and from
+ * @bounce_dma: its address for the hardware
+ * @tenant: a number that no other user has, nor had before; stays while a job runs
+ * @wq: ends jobs. Its own: nobody else's have to wait if VFIO has this one wait
  * @line: in engine->line, under its lock
  * @jobs: to be done, in the order they came, under engine->lock; a register that
  *	has a job here is busy and cannot be written to: no user can have more
  *	than the two
- * @used: memory from @used_first to @used_last is in use, under engine->lock
- * @used_first: address of the first byte, as the user knows it
- * @used_last: address of the last byte
+ * @all: these, the one that runs, and those whose memory is still in use, or waited
+ *	for, although the device was reset; under engine->lock
  * @lock: protects what follows; outside of engine->lock
  * @stopping: while it is not 0, there are no new jobs
+ * @dma: the job of the DMA registers, or NULL
+ * @fact: the job of the factorial register, or NULL
  * @regs: the registers; those of a job stay as they are while it is to be done
  * @config: PCI configuration space
  * @masked: INTx is, by the user or because it was signalled
@@ -199,15 +254,17 @@ struct medu {
 	struct medu_engine *engine;
 	void *page;
 	dma_addr_t page_dma;
-	struct medu_job dma;
-	struct medu_job fact;
+	void *bounce;
+	dma_addr_t bounce_dma;
+	u64 tenant;
+	struct workqueue_struct *wq;
 	struct list_head line;
 	struct list_head jobs;
-	bool used;
-	u64 used_first;
-	u64 used_last;
+	struct list_head all;
 	struct mutex lock;		/* protects what follows */
 	unsigned int stopping;
+	struct medu_job *dma;
+	struct medu_job *fact;
 	struct medu_regs regs;
 	u8 config[MEDU_CONFIG_SIZE];
 	bool masked;
@@ -268,22 +325,31 @@ static int medu_engine_settle(struct medu_engine *engine)
 				  MEDU_RESET_US);
 }
 
-/*
- * There is no register to stop it. Off the bus it cannot touch memory, whatever it
- * does, so what it was given can be taken back.
- */
-static void medu_engine_reset(struct medu_engine *engine)
+/* From whatever state it is in. */
+static void medu_engine_restart(struct medu_engine *engine)
 {
-	struct device *dev = &engine->pdev->dev;
-
-	dev_err(dev, "hardware hangs, resetting it\n");
-	pci_clear_master(engine->pdev);
+	/* what is in the buffer now? */
+	engine->in_buffer = 0;
+	if (engine->broken)
+		return;
 	if (!medu_engine_settle(engine)) {
 		medu_engine_start(engine);
 		return;
 	}
-	dev_err(dev, "hardware does not answer, not used any more\n");
+	dev_err(&engine->pdev->dev,
+		"hardware does not answer, not used any more\n");
 	WRITE_ONCE(engine->broken, true);
+}
+
+/*
+ * There is no register to stop it. Off the bus it cannot touch memory, whatever it
+ * does, so what it was given can be taken back.
+ */
+static void medu_engine_reset(struct medu_engine *engine, int error)
+{
+	dev_err(&engine->pdev->dev, "hardware fails (%d), resetting it\n", error);
+	pci_clear_master(engine->pdev);
+	medu_engine_restart(engine);
 }
 
 /* Wait until it has cleared the bit @busy of a register. */
@@ -291,9 +357,12 @@ static int medu_engine_wait(struct medu_engine *engine, unsigned int reg,
 			    u32 busy)
 {
 	unsigned long left = msecs_to_jiffies(READ_ONCE(timeout_ms));
+	unsigned long poll;
 
 	do {
-		left = wait_for_completion_timeout(&engine->done, left);
+		poll = min(left, msecs_to_jiffies(MEDU_POLL_MS));
+		left -= poll;
+		left += wait_for_completion_timeout(&engine->done, poll);
 		if (!medu_engine_alive(engine))
 			return -ENODEV;
 		/* who woke us may be late, or there for another reason */
@@ -301,6 +370,15 @@ static int medu_engine_wait(struct medu_engine *engine, unsigned int reg,
 			return 0;
 	} while (left);
 	return -ETIMEDOUT;
+}
+
+/* Off the bus it says that it is done, as ever, and has moved nothing. */
+static int medu_engine_on_bus(struct medu_engine *engine)
+{
+	u16 command;
+
+	pci_read_config_word(engine->pdev, PCI_COMMAND, &command);
+	return command & PCI_COMMAND_MASTER ? 0 : -EIO;
 }
 
 static int medu_engine_transfer(struct medu_engine *engine, u64 src, u64 dst,
@@ -320,8 +398,24 @@ static int medu_engine_transfer(struct medu_engine *engine, u64 src, u64 dst,
 	writeq(MEDU_DMA_RUN | MEDU_DMA_IRQ | direction,
 	       engine->regs + MEDU_DMA_CMD);
 	ret = medu_engine_wait(engine, MEDU_DMA_CMD, MEDU_DMA_RUN);
+	if (!ret)
+		ret = medu_engine_on_bus(engine);
 	if (ret)
-		medu_engine_reset(engine);
+		medu_engine_reset(engine, ret);
+	return ret;
+}
+
+/* Have its buffer hold nothing but zeroes, and what @tenant adds to them. */
+static int medu_engine_clear(struct medu_engine *engine, u64 tenant)
+{
+	int ret;
+
+	if (tenant && engine->in_buffer == tenant)
+		return 0;
+	ret = medu_engine_transfer(engine, engine->zeroes_dma, MEDU_BUFFER,
+				   MEDU_TRANSFER_MAX, 0);
+	if (!ret)
+		engine->in_buffer = tenant;
 	return ret;
 }
 
@@ -344,7 +438,7 @@ static int medu_engine_factorial(struct medu_engine *engine, u32 n, u32 *result)
 						!(status & MEDU_STATUS_COMPUTING),
 						1, MEDU_FACT_GRACE_US);
 	if (ret)
-		medu_engine_reset(engine);
+		medu_engine_reset(engine, ret);
 	else
 		*result = readl(engine->regs + MEDU_FACT);
 	return ret;
@@ -361,7 +455,7 @@ static void medu_work(struct work_struct *work)
 
 	spin_lock(&engine->lock);
 	medu = list_first_entry_or_null(&engine->line, struct medu, line);
-	if (!medu) {
+	if (!medu || engine->paused) {
 		spin_unlock(&engine->lock);
 		return;
 	}
@@ -371,10 +465,12 @@ static void medu_work(struct work_struct *work)
 	engine->running = medu;
 	spin_unlock(&engine->lock);
 
-	job->run(medu);
+	/* nothing of the user's can make this wait */
+	job->error = job->run(job);
 
 	spin_lock(&engine->lock);
 	engine->running = NULL;
+	queue_work(medu->wq, &job->end);
 	if (!list_empty(&medu->jobs))
 		list_add_tail(&medu->line, &engine->line);
 	if (!list_empty(&engine->line))
@@ -384,17 +480,92 @@ static void medu_work(struct work_struct *work)
 	wake_up_all(&engine->idle);
 }
 
-static void medu_submit(struct medu *medu, struct medu_job *job)
+static void medu_job_end(struct work_struct *work)
 {
-	struct medu_engine *engine = medu->engine;
+	struct medu_job *job = container_of(work, struct medu_job, end);
+	struct medu_engine *engine = job->medu->engine;
+	struct medu *medu = job->medu;
+
+	if (job->npages)
+		mdev_unpin_pages(medu->mdev, job->iova & PAGE_MASK, job->npages);
+	mutex_lock(&medu->lock);
+	job->tell(job);
+	mutex_unlock(&medu->lock);
+
+	spin_lock(&engine->lock);
+	list_del(&job->all);
+	spin_unlock(&engine->lock);
+	kfree(job);
+	wake_up_all(&engine->idle);
+}
+
+/* The caller fills in the rest, drops the lock and calls medu_begin(). */
+static struct medu_job *medu_job_new(struct medu *medu,
+				     int (*run)(struct medu_job *job),
+				     void (*tell)(struct medu_job *job))
+{
+	struct medu_job *job;
 
 	lockdep_assert_held(&medu->lock);
+	job = kzalloc_obj(*job, GFP_KERNEL_ACCOUNT);
+	if (!job)
+		return ERR_PTR(-ENOMEM);
+	job->medu = medu;
+	INIT_LIST_HEAD(&job->next);
+	job->run = run;
+	job->tell = tell;
+	INIT_WORK(&job->end, medu_job_end);
+	spin_lock(&medu->engine->lock);
+	list_add_tail(&job->all, &medu->all);
+	spin_unlock(&medu->engine->lock);
+	return job;
+}
+
+/* What it needs is there, or there was an error. */
+static void medu_submit(struct medu_job *job)
+{
+	struct medu *medu = job->medu;
+	struct medu_engine *engine = medu->engine;
+
 	spin_lock(&engine->lock);
-	list_add_tail(&job->next, &medu->jobs);
-	if (engine->running != medu && list_empty(&medu->line))
-		list_add_tail(&medu->line, &engine->line);
-	queue_work(engine->wq, &engine->work);
+	if (job->stop && !job->error)
+		job->error = -EFAULT;
+	if (job->error) {
+		queue_work(medu->wq, &job->end);
+	} else {
+		list_add_tail(&job->next, &medu->jobs);
+		if (engine->running != medu && list_empty(&medu->line))
+			list_add_tail(&medu->line, &engine->line);
+		queue_work(engine->wq, &engine->work);
+	}
 	spin_unlock(&engine->lock);
+}
+
+static bool medu_job_uses(const struct medu_job *job, u64 first, u64 last)
+{
+	return job->count && job->iova <= last &&
+	       job->iova + job->count - 1 >= first;
+}
+
+/* Those that use memory from @first to @last, or all. The one that runs goes on. */
+static void medu_stop(struct medu *medu, u64 first, u64 last, bool all)
+{
+	struct medu_job *job;
+
+	spin_lock(&medu->engine->lock);
+	list_for_each_entry(job, &medu->all, all) {
+		if (!all && !medu_job_uses(job, first, last))
+			continue;
+		WRITE_ONCE(job->stop, true);
+		if (list_empty(&job->next))
+			continue;
+		list_del_init(&job->next);
+		job->error = -EFAULT;
+		queue_work(medu->wq, &job->end);
+	}
+	if (list_empty(&medu->jobs))
+		list_del_init(&medu->line);
+	spin_unlock(&medu->engine->lock);
 }
 
 static bool medu_is_running(struct medu *medu)
@@ -407,17 +578,24 @@ static bool medu_is_running(struct medu *medu)
 	return running;
 }
 
-/* Forget the device's jobs, and wait for the one that runs. */
-static void medu_cancel(struct medu *medu)
+/* When it returns no job runs, and none is begun until medu_go_on(). */
+static void medu_pause(struct medu_engine *engine)
 {
-	struct medu_engine *engine = medu->engine;
-
 	spin_lock(&engine->lock);
-	list_del_init(&medu->line);
-	list_del_init(&medu->dma.next);
-	list_del_init(&medu->fact.next);
+	engine->paused = true;
 	spin_unlock(&engine->lock);
-	wait_event(engine->idle, !medu_is_running(medu));
+	flush_work(&engine->work);
+}
+
+static void medu_go_on(struct medu_engine *engine)
+{
+	/* it may have been without power */
+	medu_engine_restart(engine);
+	spin_lock(&engine->lock);
+	engine->paused = false;
+	if (!list_empty(&engine->line))
+		queue_work(engine->wq, &engine->work);
+	spin_unlock(&engine->lock);
 }
 
 /* ---- Interrupts, towards the user ---- */
@@ -580,6 +758,9 @@ static int medu_move(struct medu *medu, dma_addr_t addr, u64 offset,
 	dma_addr_t page = medu->page_dma + offset;
 	int ret;
 
+	ret = medu_engine_clear(engine, medu->tenant);
+	if (ret)
+		return ret;
 	ret = medu_engine_transfer(engine, to_ram ? page : addr, MEDU_BUFFER,
 				   count, 0);
 	if (ret)
@@ -588,96 +769,79 @@ static int medu_move(struct medu *medu, dma_addr_t addr, u64 offset,
 				    count, MEDU_DMA_TO_RAM);
 }
 
-/* The hardware gets at the user's memory itself. Within a page of that. */
-static int medu_move_pinned(struct medu *medu, u64 iova, u64 offset,
-			    size_t count, bool to_ram)
+/* The hardware gets at the user's memory itself. */
+static int medu_move_mapped(struct medu *medu, struct page *page, size_t where,
+			    u64 offset, size_t count, bool to_ram)
 {
 	enum dma_data_direction dir = to_ram ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
 	struct device *dev = &medu->engine->pdev->dev;
-	struct page *page;
 	dma_addr_t addr;
 	int ret;
 
-	ret = mdev_pin_pages(medu->mdev, iova & PAGE_MASK, 1,
-			     to_ram ? IOMMU_WRITE : IOMMU_READ, &page);
-	if (ret < 0)
-		return ret;
-
-	addr = dma_map_page(dev, page, offset_in_page(iova), count, dir);
+	addr = dma_map_page(dev, page, where, count, dir);
 	ret = dma_mapping_error(dev, addr);
 	if (ret)
-		goto out_unpin;
+		return ret;
 	ret = medu_move(medu, addr, offset, count, to_ram);
 	dma_unmap_page(dev, addr, count, dir);
-
-out_unpin:
-	mdev_unpin_pages(medu->mdev, iova & PAGE_MASK, 1);
 	return ret;
 }
 
 /* It does not reach all memory, so it gets at a page where we copy to and from. */
-static int medu_move_bounced(struct medu *medu, u64 iova, u64 offset,
-			     size_t count, bool to_ram)
+static int medu_move_bounced(struct medu *medu, struct page *page, size_t where,
+			     u64 offset, size_t count, bool to_ram)
 {
-	struct medu_engine *engine = medu->engine;
-	int ret = 0;
+	int ret;
 
 	if (!to_ram)
-		ret = mdev_dma_rw(medu->mdev, iova, engine->bounce, count,
-				  false);
-	if (!ret)
-		ret = medu_move(medu, engine->bounce_dma, offset, count,
-				to_ram);
+		memcpy_from_page(medu->bounce, page, where, count);
+	ret = medu_move(medu, medu->bounce_dma, offset, count, to_ram);
 	if (!ret && to_ram)
-		ret = mdev_dma_rw(medu->mdev, iova, engine->bounce, count,
-				  true);
+		memcpy_to_page(page, where, medu->bounce, count);
 	return ret;
 }
 
-/* The whole of a job, piece by piece; the parameters are known to be sane. */
-static int medu_move_all(struct medu *medu, u64 iova, u64 offset, size_t count,
-			 bool to_ram)
+/* The whole of a job, piece by piece, each within a page of memory. */
+static int medu_run_dma(struct medu_job *job)
 {
-	size_t piece;
+	size_t where = offset_in_page(job->iova), done, piece;
+	struct medu *medu = job->medu;
+	struct page *page;
 	int ret = 0;
 
-	for (; count && !ret; count -= piece, iova += piece, offset += piece) {
-		/* whoever resets or closes it waits for us */
-		if (READ_ONCE(medu->stopping))
-			return -ECANCELED;
-		piece = min3(count, (size_t)MEDU_TRANSFER_MAX,
-			     (size_t)(PAGE_SIZE - offset_in_page(iova)));
-		ret = medu->engine->bounce ?
-		      medu_move_bounced(medu, iova, offset, piece, to_ram) :
-		      medu_move_pinned(medu, iova, offset, piece, to_ram);
+	for (done = 0; done < job->count && !ret; done += piece) {
+		/* whoever resets or closes it, or unmaps memory, waits for us */
+		if (READ_ONCE(job->stop))
+			return -EFAULT;
+		piece = min3(job->count - done, (size_t)MEDU_TRANSFER_MAX,
+			     (size_t)(PAGE_SIZE - offset_in_page(where + done)));
+		page = job->pages[(where + done) >> PAGE_SHIFT];
+		ret = medu->bounce ?
+		      medu_move_bounced(medu, page, offset_in_page(where + done),
+					job->offset + done, piece, job->to_ram) :
+		      medu_move_mapped(medu, page, offset_in_page(where + done),
+				       job->offset + done, piece, job->to_ram);
 	}
 	return ret;
 }
 
-static void medu_set_used(struct medu *medu, bool used, u64 first, u64 last)
+static void medu_tell_dma(struct medu_job *job)
 {
-	spin_lock(&medu->engine->lock);
-	medu->used = used;
-	medu->used_first = first;
-	medu->used_last = last;
-	spin_unlock(&medu->engine->lock);
-	if (!used)
-		wake_up_all(&medu->engine->idle);
-}
+	struct medu *medu = job->medu;
+	u64 *cmd = medu_dma_reg(medu, MEDU_DMA_CMD);
 
-static bool medu_uses(struct medu *medu, u64 first, u64 last)
-{
-	bool uses;
-
-	spin_lock(&medu->engine->lock);
-	uses = medu->used && medu->used_first <= last &&
-	       medu->used_last >= first;
-	spin_unlock(&medu->engine->lock);
-	return uses;
+	if (medu->dma != job)
+		return;
+	medu->dma = NULL;
+	*medu_dma_reg(medu, MEDU_DMA_ERROR) = -job->error;
+	*cmd &= ~MEDU_DMA_RUN;
+	if (*cmd & MEDU_DMA_IRQ)
+		medu_raise(medu, MEDU_IRQ_DMA |
+			   (job->error ? MEDU_IRQ_DMA_FAILED : 0));
 }
 
 /* What the registers say, if that makes sense. */
-static int medu_do_dma(struct medu *medu)
+static int medu_parse_dma(struct medu *medu, struct medu_job *job)
 {
 	bool to_ram = *medu_dma_reg(medu, MEDU_DMA_CMD) & MEDU_DMA_TO_RAM;
 	u64 src = *medu_dma_reg(medu, MEDU_DMA_SRC);
@@ -685,65 +849,92 @@ static int medu_do_dma(struct medu *medu)
 	u64 count = *medu_dma_reg(medu, MEDU_DMA_COUNT);
 	u64 iova = to_ram ? dst : src, last;
 	u64 offset = (to_ram ? src : dst) - MEDU_BUFFER;
-	int ret;
 
 	/* far away is what was below the buffer, too */
 	if (offset > MEDU_BUFFER_SIZE || count > MEDU_BUFFER_SIZE - offset)
 		return -ERANGE;
-	if (!(READ_ONCE(medu->config[PCI_COMMAND]) & PCI_COMMAND_MASTER))
+	if (!(medu->config[PCI_COMMAND] & PCI_COMMAND_MASTER))
 		return -EACCES;
-	if (!count)
-		return 0;
-	if (check_add_overflow(iova, count - 1, &last))
+	if (count && check_add_overflow(iova, count - 1, &last))
 		return -EINVAL;
 
-	/* the core may call dma_unmap from when we ask for a page */
-	medu_set_used(medu, true, iova, last);
-	ret = medu_move_all(medu, iova, offset, count, to_ram);
-	medu_set_used(medu, false, 0, 0);
-	return ret;
+	/* under the lock, as the core may call dma_unmap once we ask for a page */
+	spin_lock(&medu->engine->lock);
+	job->iova = iova;
+	job->offset = offset;
+	job->count = count;
+	job->to_ram = to_ram;
+	spin_unlock(&medu->engine->lock);
+	return 0;
 }
 
-static void medu_run_dma(struct medu *medu)
+static int medu_run_fact(struct medu_job *job)
 {
-	u64 *cmd = medu_dma_reg(medu, MEDU_DMA_CMD);
-	int ret = medu_do_dma(medu);
-
-	mutex_lock(&medu->lock);
-	*medu_dma_reg(medu, MEDU_DMA_ERROR) = -ret;
-	*cmd &= ~MEDU_DMA_RUN;
-	if (*cmd & MEDU_DMA_IRQ)
-		medu_raise(medu, MEDU_IRQ_DMA |
-			   (ret ? MEDU_IRQ_DMA_FAILED : 0));
-	mutex_unlock(&medu->lock);
-}
-
-static void medu_run_fact(struct medu *medu)
-{
-	struct medu_regs *regs = &medu->regs;
-	u32 result = 0;
+	u32 number = job->number;
 
 	/* no register could say that it failed; but nothing has this result */
-	medu_engine_factorial(medu->engine, regs->fact, &result);
+	job->number = 0;
+	return medu_engine_factorial(job->medu->engine, number, &job->number);
+}
 
-	mutex_lock(&medu->lock);
-	regs->fact = result;
-	regs->status &= ~MEDU_STATUS_COMPUTING;
-	if (regs->status & MEDU_STATUS_IRQ)
+static void medu_tell_fact(struct medu_job *job)
+{
+	struct medu *medu = job->medu;
+
+	if (medu->fact != job)
+		return;
+	medu->fact = NULL;
+	medu->regs.fact = job->number;
+	medu->regs.status &= ~MEDU_STATUS_COMPUTING;
+	if (medu->regs.status & MEDU_STATUS_IRQ)
 		medu_raise(medu, MEDU_IRQ_FACT);
-	mutex_unlock(&medu->lock);
 }
 
 /*
- * The user takes back memory. The worker unpins it, and this does not: no lock is
- * held while it does, as VFIO calls us with locks that unpinning needs.
+ * Pin what a job needs, in the thread that has started it. That may wait for the
+ * user, in VFIO: with none of our locks, and where a signal that kills ends it.
+ */
+static void medu_begin(struct medu_job *job)
+{
+	size_t end = offset_in_page(job->iova) + job->count;
+	int ret;
+
+	if (job->count) {
+		ret = mdev_pin_pages(job->medu->mdev, job->iova & PAGE_MASK,
+				     DIV_ROUND_UP(end, PAGE_SIZE),
+				     job->to_ram ? IOMMU_WRITE : IOMMU_READ,
+				     job->pages);
+		if (ret < 0)
+			job->error = ret;
+		else
+			job->npages = ret;
+	}
+	medu_submit(job);
+}
+
+static bool medu_uses(struct medu *medu, u64 first, u64 last)
+{
+	struct medu_job *job;
+	bool uses = false;
+
+	spin_lock(&medu->engine->lock);
+	list_for_each_entry(job, &medu->all, all)
+		uses = uses || medu_job_uses(job, first, last);
+	spin_unlock(&medu->engine->lock);
+	return uses;
+}
+
+/*
+ * The user takes back memory. The job does not go on, and unpins it: no lock is held
+ * while it does, as VFIO calls us with locks that unpinning needs.
  */
 static void medu_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 {
 	struct medu *medu = mdev_get_drvdata(mdev);
+	u64 last = iova + length - 1;
 
-	wait_event(medu->engine->idle,
-		   !medu_uses(medu, iova, iova + length - 1));
+	medu_stop(medu, iova, last, false);
+	wait_event(medu->engine->idle, !medu_uses(medu, iova, last));
 }
 
 /* ---- The registers ---- */
@@ -771,32 +962,49 @@ static u64 medu_reg_read(struct medu *medu, unsigned int where)
 	return U64_MAX;
 }
 
-static void medu_write_fact(struct medu *medu, u32 val)
+static struct medu_job *medu_write_fact(struct medu *medu, u32 val)
 {
+	struct medu_job *job;
+
 	if (medu->regs.status & MEDU_STATUS_COMPUTING || medu->stopping)
-		return;
+		return NULL;
+	job = medu_job_new(medu, medu_run_fact, medu_tell_fact);
+	if (IS_ERR(job))
+		return job;
+	job->number = val;
+	medu->fact = job;
 	medu->regs.fact = val;
 	medu->regs.status |= MEDU_STATUS_COMPUTING;
-	medu_submit(medu, &medu->fact);
+	return job;
 }
 
-static void medu_write_dma(struct medu *medu, unsigned int where, u64 val)
+static struct medu_job *medu_write_dma(struct medu *medu, unsigned int where,
+				       u64 val)
 {
-	/* the worker looks at them */
+	struct medu_job *job;
+
+	/* they stay as they are until it is done */
 	if (*medu_dma_reg(medu, MEDU_DMA_CMD) & MEDU_DMA_RUN)
-		return;
+		return NULL;
 	if (where != MEDU_DMA_CMD) {
 		*medu_dma_reg(medu, where) = val;
-		return;
+		return NULL;
 	}
 	if (!(val & MEDU_DMA_RUN) || medu->stopping)
-		return;
+		return NULL;
+	job = medu_job_new(medu, medu_run_dma, medu_tell_dma);
+	if (IS_ERR(job))
+		return job;
+	medu->dma = job;
 	*medu_dma_reg(medu, MEDU_DMA_CMD) =
 		val & (MEDU_DMA_RUN | MEDU_DMA_TO_RAM | MEDU_DMA_IRQ);
-	medu_submit(medu, &medu->dma);
+	job->error = medu_parse_dma(medu, job);
+	return job;
 }
 
-static void medu_reg_write(struct medu *medu, unsigned int where, u64 val)
+/* The job that begins with this, NULL, or an error. */
+static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
+				       u64 val)
 {
 	struct medu_regs *regs = &medu->regs;
 
@@ -805,8 +1013,7 @@ static void medu_reg_write(struct medu *medu, unsigned int where, u64 val)
 		regs->live = ~val;
 		break;
 	case MEDU_FACT:
-		medu_write_fact(medu, val);
-		break;
+		return medu_write_fact(medu, val);
 	case MEDU_STATUS:
 		regs->status = (regs->status & MEDU_STATUS_COMPUTING) |
 			       (val & MEDU_STATUS_IRQ);
@@ -821,9 +1028,9 @@ static void medu_reg_write(struct medu *medu, unsigned int where, u64 val)
 	case MEDU_DMA_DST:
 	case MEDU_DMA_COUNT:
 	case MEDU_DMA_CMD:
-		medu_write_dma(medu, where, val);
-		break;
+		return medu_write_dma(medu, where, val);
 	}
+	return NULL;
 }
 
 /* ---- The configuration space ---- */
@@ -867,8 +1074,7 @@ static void medu_config_write(struct medu *medu, unsigned int where, u8 val)
 {
 	u8 mask = medu_config_writable[where];
 
-	WRITE_ONCE(medu->config[where],
-		   (medu->config[where] & ~mask) | (val & mask));
+	medu->config[where] = (medu->config[where] & ~mask) | (val & mask);
 	/* it may have enabled an interrupt that waits */
 	medu_update_intx(medu);
 }
@@ -908,8 +1114,9 @@ static void medu_region_read(struct medu *medu, u64 index, u64 where,
 	memcpy(data, &val, width);
 }
 
-static void medu_region_write(struct medu *medu, u64 index, u64 where,
-			      const u8 *data, size_t width)
+static struct medu_job *medu_region_write(struct medu *medu, u64 index,
+					  u64 where, const u8 *data,
+					  size_t width)
 {
 	__le64 val = 0;
 	size_t i;
@@ -917,17 +1124,19 @@ static void medu_region_write(struct medu *medu, u64 index, u64 where,
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
 		for (i = 0; i < width; i++)
 			medu_config_write(medu, where + i, data[i]);
-		return;
+		return NULL;
 	}
 	memcpy(&val, data, width);
-	if (width >= 4 && medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY)
-		medu_reg_write(medu, where, le64_to_cpu(val));
+	if (width < 4 || !(medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY))
+		return NULL;
+	return medu_reg_write(medu, where, le64_to_cpu(val));
 }
 
 /* One access of the bus. */
 static int medu_access_one(struct medu *medu, u64 index, u64 where,
 			   char __user *buf, size_t width, bool write)
 {
+	struct medu_job *job = NULL;
 	u8 data[8];
 
 	if (write && copy_from_user(data, buf, width))
@@ -935,11 +1144,15 @@ static int medu_access_one(struct medu *medu, u64 index, u64 where,
 
 	mutex_lock(&medu->lock);
 	if (write)
-		medu_region_write(medu, index, where, data, width);
+		job = medu_region_write(medu, index, where, data, width);
 	else
 		medu_region_read(medu, index, where, data, width);
 	mutex_unlock(&medu->lock);
 
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+	if (job)
+		medu_begin(job);
 	return !write && copy_to_user(buf, data, width) ? -EFAULT : 0;
 }
 
@@ -1034,22 +1247,29 @@ static long medu_get_irq_info(void __user *arg)
 
 /*
  * When it returns nothing is done for the device, and all is as on the first day;
- * but for how VFIO reports its interrupts, as with vfio-pci.
+ * but for how VFIO reports its interrupts, as with vfio-pci. A job whose memory VFIO
+ * still waits for, or does not unpin yet, is not waited for: it does nothing more.
  */
 static void medu_reset(struct medu *medu)
 {
 	/* a number, as two users may reset it at the same time */
 	mutex_lock(&medu->lock);
-	WRITE_ONCE(medu->stopping, medu->stopping + 1);
+	medu->stopping++;
+	medu->dma = NULL;
+	medu->fact = NULL;
 	mutex_unlock(&medu->lock);
 
-	medu_cancel(medu);
+	medu_stop(medu, 0, U64_MAX, true);
+	wait_event(medu->engine->idle, !medu_is_running(medu));
 
 	mutex_lock(&medu->lock);
 	memset(&medu->regs, 0, sizeof(medu->regs));
 	memcpy(medu->config, medu_config_reset, MEDU_CONFIG_SIZE);
 	memset(medu->page, 0, MEDU_BUFFER_SIZE);
-	WRITE_ONCE(medu->stopping, medu->stopping - 1);
+	if (medu->bounce)
+		memset(medu->bounce, 0, MEDU_BUFFER_SIZE);
+	medu->tenant = atomic64_inc_return(&medu->engine->tenants);
+	medu->stopping--;
 	mutex_unlock(&medu->lock);
 }
 
@@ -1090,6 +1310,8 @@ static void medu_release(struct mdev_device *mdev)
 
 	/* what the user had in it is nobody else's business */
 	medu_reset(medu);
+	/* now all its jobs are on there, as nobody is in an op who could begin one */
+	flush_workqueue(medu->wq);
 	for (i = 0; i < VFIO_PCI_NUM_IRQS; i++)
 		medu_set_trigger(medu, i, -1);
 }
@@ -1112,6 +1334,44 @@ static struct medu_engine *medu_engine_of(struct device *parent)
 	return dev_get_drvdata(parent);
 }
 
+static void *medu_alloc_page(struct medu_engine *engine, dma_addr_t *addr)
+{
+	/* zeroed */
+	return dma_alloc_coherent(&engine->pdev->dev, MEDU_BUFFER_SIZE, addr,
+				  GFP_KERNEL);
+}
+
+static void medu_free_page(struct medu_engine *engine, void *page,
+			   dma_addr_t addr)
+{
+	if (page)
+		dma_free_coherent(&engine->pdev->dev, MEDU_BUFFER_SIZE, page,
+				  addr);
+}
+
+static int medu_alloc(struct medu *medu)
+{
+	struct medu_engine *engine = medu->engine;
+
+	medu->wq = alloc_ordered_workqueue("medu", 0);
+	medu->page = medu_alloc_page(engine, &medu->page_dma);
+	if (engine->bounced)
+		medu->bounce = medu_alloc_page(engine, &medu->bounce_dma);
+	return medu->wq && medu->page && (medu->bounce || !engine->bounced) ?
+	       0 : -ENOMEM;
+}
+
+/* Of medu_alloc(), whatever there is; and the device. */
+static void medu_free(struct medu *medu)
+{
+	if (medu->wq)
+		destroy_workqueue(medu->wq);
+	medu_free_page(medu->engine, medu->page, medu->page_dma);
+	medu_free_page(medu->engine, medu->bounce, medu->bounce_dma);
+	mutex_destroy(&medu->lock);
+	kfree(medu);
+}
+
 static int medu_create(struct kobject *kobj, struct mdev_device *mdev)
 {
 	struct device *parent = mdev_parent_dev(mdev);
@@ -1124,25 +1384,19 @@ static int medu_create(struct kobject *kobj, struct mdev_device *mdev)
 	medu = kzalloc_obj(*medu);
 	if (!medu)
 		goto err_left;
-	medu->page = dma_alloc_coherent(parent, MEDU_BUFFER_SIZE,
-					&medu->page_dma, GFP_KERNEL);
-	if (!medu->page)
-		goto err_free;
-
 	medu->mdev = mdev;
 	medu->engine = engine;
-	medu->dma.run = medu_run_dma;
-	medu->fact.run = medu_run_fact;
-	INIT_LIST_HEAD(&medu->dma.next);
-	INIT_LIST_HEAD(&medu->fact.next);
 	INIT_LIST_HEAD(&medu->line);
 	INIT_LIST_HEAD(&medu->jobs);
+	INIT_LIST_HEAD(&medu->all);
 	mutex_init(&medu->lock);
+	if (medu_alloc(medu))
+		goto err_free;
 	mdev_set_drvdata(mdev, medu);
 	return 0;
 
 err_free:
-	kfree(medu);
+	medu_free(medu);
 err_left:
 	atomic_inc(&engine->left);
 	return -ENOMEM;
@@ -1153,11 +1407,8 @@ static int medu_remove(struct mdev_device *mdev)
 	struct medu *medu = mdev_get_drvdata(mdev);
 
 	/* it is closed, so it has no jobs */
-	dma_free_coherent(mdev_parent_dev(mdev), MEDU_BUFFER_SIZE, medu->page,
-			  medu->page_dma);
 	atomic_inc(&medu->engine->left);
-	mutex_destroy(&medu->lock);
-	kfree(medu);
+	medu_free(medu);
 	return 0;
 }
 
@@ -1252,18 +1503,14 @@ static int medu_probe_memory(struct medu_engine *engine)
 	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
 	if (ret)
 		return ret;
-	if (!dma_addressing_limited(dev))
-		return 0;
-	engine->bounce = dma_alloc_coherent(dev, MEDU_BUFFER_SIZE,
-					    &engine->bounce_dma, GFP_KERNEL);
-	return engine->bounce ? 0 : -ENOMEM;
+	engine->bounced = dma_addressing_limited(dev);
+	engine->zeroes = medu_alloc_page(engine, &engine->zeroes_dma);
+	return engine->zeroes ? 0 : -ENOMEM;
 }
 
 static void medu_free_memory(struct medu_engine *engine)
 {
-	if (engine->bounce)
-		dma_free_coherent(&engine->pdev->dev, MEDU_BUFFER_SIZE,
-				  engine->bounce, engine->bounce_dma);
+	medu_free_page(engine, engine->zeroes, engine->zeroes_dma);
 }
 
 /* Is it an edu, and does it do anything? */
@@ -1396,10 +1643,43 @@ static void medu_pci_remove(struct pci_dev *pdev)
 	/* who has a device open is asked and waited for, and served until then */
 	mdev_unregister_device(&pdev->dev);
 	destroy_workqueue(engine->wq);
+	/* whoever has it next, vfio-pci perhaps, gets it empty */
+	medu_engine_clear(engine, 0);
 	medu_free_interrupt(engine);
 	medu_free_regs(engine);
 	medu_free_memory(engine);
 }
+
+/* User space does nothing any more, and what a job needs is pinned: it ends soon. */
+static int medu_suspend(struct device *dev)
+{
+	medu_pause(medu_engine_of(dev));
+	return 0;
+}
+
+static int medu_resume(struct device *dev)
+{
+	medu_go_on(medu_engine_of(dev));
+	return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(medu_pm_ops, medu_suspend, medu_resume);
+
+/* Somebody resets the hardware, by sysfs. */
+static void medu_reset_prepare(struct pci_dev *pdev)
+{
+	medu_pause(pci_get_drvdata(pdev));
+}
+
+static void medu_reset_done(struct pci_dev *pdev)
+{
+	medu_go_on(pci_get_drvdata(pdev));
+}
+
+static const struct pci_error_handlers medu_err_handlers = {
+	.reset_prepare	= medu_reset_prepare,
+	.reset_done	= medu_reset_done,
+};
 
 static const struct pci_device_id medu_ids[] = {
 	{ PCI_DEVICE(MEDU_VENDOR_ID, MEDU_DEVICE_ID) },
@@ -1412,6 +1692,8 @@ static struct pci_driver medu_driver = {
 	.id_table	= medu_ids,
 	.probe		= medu_pci_probe,
 	.remove		= medu_pci_remove,
+	.err_handler	= &medu_err_handlers,
+	.driver.pm	= pm_sleep_ptr(&medu_pm_ops),
 };
 module_pci_driver(medu_driver);
 
