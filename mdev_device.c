@@ -123,6 +123,7 @@ static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 	spin_lock_init(&obj->lock);
 	obj->state = MDEV_RESERVED;
 	obj->type = type;
+	mdev_calls_init(obj);
 	/* dropped in mdev_device_release() */
 	kobject_get(&type->kobj);
 
@@ -227,34 +228,13 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 		atomic_inc(&obj->type->parent->open);
 		obj->holder.pid = task_tgid_nr(current);
 		mdev_copy_comm(obj->holder.comm, current->comm);
-		obj->bridge = bridge;
-		/* dropped in mdev_end_calls(); publishes what is above */
-		atomic_set_release(&obj->calls, 1);
+		mdev_calls_begin(obj, bridge);
 		ret = 0;
 	}
 	spin_unlock(&obj->lock);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mdev_open);
-
-/**
- * mdev_end_calls - the vendor of an open device is to call the bridge no more
- * @mdev: the device
- *
- * Once after mdev_open(). Waits for the calls that are on their way, such as a
- * mdev_pin_pages(); from then on they fail.
- *
- * Context: process context, sleeps.
- */
-void mdev_end_calls(struct mdev_device *mdev)
-{
-	struct mdev_device_obj *obj = to_device_obj(mdev);
-
-	/* taken in mdev_open(); the last one wakes us, see mdev_bridge_put() */
-	if (!atomic_dec_and_test(&obj->calls))
-		wait_var_event(&obj->calls, !atomic_read(&obj->calls));
-}
-EXPORT_SYMBOL_GPL(mdev_end_calls);
 
 /**
  * mdev_close - take back mdev_open()

@@ -202,8 +202,9 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @mdev: what the vendor sees; its kobject is the reference count
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
- * @bridge: what the bridge does for the classic vendor while the device is open
- * @calls: of the vendor into @bridge, and one while there may be more; 0 otherwise
+ * @calls: what the classic vendor can ask for, see mdev_calls.c
+ * @bridge: what the bridge does of that while the device is open
+ * @nr_calls: of the vendor into @bridge, and one while there may be more; 0 otherwise
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: its UUID is taken until the device is gone from sysfs
@@ -216,8 +217,9 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
 struct mdev_device_obj {
 	struct mdev_device mdev;
 	void *drvdata;
+	const struct mdev_bridge_ops *calls;
 	const struct mdev_bridge_ops *bridge;
-	atomic_t calls;
+	atomic_t nr_calls;
 	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rb_node uuid_node;
@@ -233,8 +235,6 @@ static_assert(offsetof(struct mdev_device_obj, mdev) == 0);
 /* what the vendor calls with a device is inline */
 static_assert(offsetof(struct mdev_device_obj, drvdata) ==
 	      offsetof(struct mdev_device_classic, drvdata));
-static_assert(offsetof(struct mdev_device_obj, bridge) ==
-	      offsetof(struct mdev_device_classic, bridge));
 static_assert(offsetof(struct mdev_device_obj, calls) ==
 	      offsetof(struct mdev_device_classic, calls));
 
@@ -401,6 +401,11 @@ bool mdev_device_may_bind(struct mdev_device_obj *obj);
 void mdev_device_set_live(struct mdev_device_obj *obj);
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
 struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
+
+/* mdev_calls.c: what a vendor asks of the bridge */
+void mdev_calls_init(struct mdev_device_obj *obj);
+void mdev_calls_begin(struct mdev_device_obj *obj,
+		      const struct mdev_bridge_ops *bridge);
 
 /* mdev_sysfs.c: everything an administrator sees */
 int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);

@@ -93,8 +93,8 @@ struct mdev_dirty {
  * A vendor's pages may be larger than the user's, and stick out of what it was asked
  * about; behind the bitmap there is other memory, on old kernels ours.
  */
-static void vfio_mdev_log_dirty(struct mdev_dirty *dirty, unsigned long iova,
-				size_t length)
+static void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
+				unsigned long iova, size_t length)
 {
 	unsigned long last;
 

@@ -432,8 +432,12 @@ static struct vfio_mdev_pin *vfio_mdev_pin_alloc(u64 first, u64 last, int prot)
 	size_t npage = (last - first + 1) >> PAGE_SHIFT;
 	struct vfio_mdev_pin *pin;
 
-	pin = kvmalloc(struct_size(pin, pages, npage),
-		       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	/* most are, and a size that the compiler knows costs less */
+	if (npage == 1)
+		pin = kmalloc(struct_size(pin, pages, 1), GFP_KERNEL_ACCOUNT);
+	else
+		pin = kvmalloc(struct_size(pin, pages, npage),
+			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pin)
 		return NULL;
 	pin->first = first;
@@ -613,7 +617,7 @@ int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
 	struct vfio_mdev_pin *pin;
 	struct vfio_mdev_call call = { .pins = &pin, .count = 1 };
 	u64 first, last;
-	int ret;
+	int i, ret;
 
 	ret = vfio_mdev_pin_range(iova, npage, &first, &last);
 	if (ret)
@@ -628,7 +632,8 @@ int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
 	}
 
 	/* once it is done, it may be unpinned */
-	memcpy(pages, pin->pages, npage * sizeof(*pages));
+	for (i = 0; i < npage; i++)
+		pages[i] = pin->pages[i];
 	return vfio_mdev_call_done(mem, &call) ?: npage;
 }
 
@@ -814,16 +819,17 @@ void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
 	if (vfio_mdev_pin_range(iova, npage, &first, &last))
 		goto out;
 	spin_lock(&mem->lock);
-	kept = vfio_mdev_pin_exact(&mem->kept, first, last);
-	if (kept)
+	if (unlikely(mem->kept_pages))
+		kept = vfio_mdev_pin_exact(&mem->kept, first, last);
+	if (unlikely(kept))
 		vfio_mdev_kept_del(mem, kept);
 	else
 		pin = vfio_mdev_pin_exact(&mem->pins, first, last);
-	if (pin)
+	if (likely(pin))
 		pin->done = false;
 	spin_unlock(&mem->lock);
 out:
-	if (pin)
+	if (likely(pin))
 		vfio_mdev_unpin(mem, pin);
 	else if (kept)
 		vfio_mdev_pin_put(kept);

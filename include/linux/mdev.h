@@ -7,11 +7,9 @@
 #ifndef MDEV_H
 #define MDEV_H
 
-#include <linux/atomic.h>
 #include <linux/device.h>
 #include <linux/string.h>
 #include <linux/uuid.h>
-#include <linux/wait_bit.h>
 #include <uapi/linux/vfio.h>
 
 struct file;
@@ -369,8 +367,12 @@ void mdev_unregister_device(struct device *dev);
 /* private: the action of notifiers that register_unmap() was given */
 #define MDEV_DMA_UNMAP	1UL
 
-/* private: what the bridge does for the vendor of an open device */
+/*
+ * private: what the bridge does for the vendor of an open device. The vendor sees the
+ * core's, which fail if the device is not open.
+ */
 struct mdev_bridge_ops {
+	bool (*is_open)(struct mdev_device *mdev);
 	int (*pin_pages)(struct mdev_device *mdev, dma_addr_t iova, int npage,
 			 int prot, struct page **pages);
 	void (*unpin_pages)(struct mdev_device *mdev, dma_addr_t iova,
@@ -388,16 +390,15 @@ struct mdev_bridge_ops {
 				  enum vfio_device_mig_state cur,
 				  enum vfio_device_mig_state end,
 				  enum vfio_device_mig_state *next);
-	void (*log_dirty)(struct mdev_dirty *dirty, unsigned long iova,
-			  size_t length);
+	void (*log_dirty)(struct mdev_device *mdev, struct mdev_dirty *dirty,
+			  unsigned long iova, size_t length);
 };
 
 /* private: how the functions below see a device */
 struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
-	const struct mdev_bridge_ops *bridge;
-	atomic_t calls;
+	const struct mdev_bridge_ops *calls;
 };
 
 /* private: and how those in include/classic-5.13 see a type */
@@ -484,37 +485,10 @@ static inline struct device *mdev_dev(struct mdev_device *mdev)
 	return &mdev->dev;
 }
 
-/*
- * private: what the bridge does for the vendor; NULL unless the device is open. The
- * bridge and the opened device stay as they are until mdev_bridge_put().
- */
-static inline const struct mdev_bridge_ops *
-mdev_bridge_get(struct mdev_device *mdev)
+/* private: there from @create to @remove */
+static inline const struct mdev_bridge_ops *mdev_calls(struct mdev_device *mdev)
 {
-	struct mdev_device_classic *classic =
-		container_of(mdev, struct mdev_device_classic, mdev);
-
-	if (!atomic_inc_not_zero(&classic->calls))
-		return NULL;
-	return classic->bridge;
-}
-
-/* private: the call into the bridge has returned */
-static inline void mdev_bridge_put(struct mdev_device *mdev)
-{
-	struct mdev_device_classic *classic =
-		container_of(mdev, struct mdev_device_classic, mdev);
-
-	/* pairs with mdev_end_calls() */
-	if (atomic_dec_and_test(&classic->calls))
-		wake_up_var(&classic->calls);
-}
-
-/* private: would mdev_bridge_get() return something? */
-static inline bool mdev_bridge_there(struct mdev_device *mdev)
-{
-	return atomic_read(&container_of(mdev, struct mdev_device_classic,
-					 mdev)->calls);
+	return container_of(mdev, struct mdev_device_classic, mdev)->calls;
 }
 
 /**
@@ -554,14 +528,7 @@ static inline bool mdev_bridge_there(struct mdev_device *mdev)
 static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				 int npage, int prot, struct page **pages)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-	int ret;
-
-	if (!bridge)
-		return -ENODEV;
-	ret = bridge->pin_pages(mdev, iova, npage, prot, pages);
-	mdev_bridge_put(mdev);
-	return ret;
+	return mdev_calls(mdev)->pin_pages(mdev, iova, npage, prot, pages);
 }
 
 /**
@@ -580,12 +547,7 @@ static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
 static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 				    int npage)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-
-	if (!bridge)
-		return;
-	bridge->unpin_pages(mdev, iova, npage);
-	mdev_bridge_put(mdev);
+	mdev_calls(mdev)->unpin_pages(mdev, iova, npage);
 }
 
 /**
@@ -609,14 +571,7 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			      void *data, size_t len, bool write)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-	int ret;
-
-	if (!bridge)
-		return -ENODEV;
-	ret = bridge->dma_rw(mdev, iova, data, len, write);
-	mdev_bridge_put(mdev);
-	return ret;
+	return mdev_calls(mdev)->dma_rw(mdev, iova, data, len, write);
 }
 
 /**
@@ -632,14 +587,7 @@ static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
  */
 static inline struct kvm *mdev_kvm(struct mdev_device *mdev)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-	struct kvm *kvm;
-
-	if (!bridge)
-		return NULL;
-	kvm = bridge->kvm(mdev);
-	mdev_bridge_put(mdev);
-	return kvm;
+	return mdev_calls(mdev)->kvm(mdev);
 }
 
 /**
@@ -661,14 +609,7 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
 			enum vfio_device_mig_state end,
 			enum vfio_device_mig_state *next)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-	int ret;
-
-	if (!bridge)
-		return -ENODEV;
-	ret = bridge->mig_get_next_state(mdev, cur, end, next);
-	mdev_bridge_put(mdev);
-	return ret;
+	return mdev_calls(mdev)->mig_get_next_state(mdev, cur, end, next);
 }
 
 /**
@@ -687,12 +628,7 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
 				  struct mdev_dirty *dirty,
 				  unsigned long iova, size_t length)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-
-	if (!bridge)
-		return;
-	bridge->log_dirty(dirty, iova, length);
-	mdev_bridge_put(mdev);
+	mdev_calls(mdev)->log_dirty(mdev, dirty, iova, length);
 }
 
 /*

@@ -55,7 +55,7 @@ static inline int mdev_classic_find(struct device *dev,
 	*mdev = dev ? mdev_from_dev(dev) : NULL;
 	if (!*mdev)
 		return -ENODEV;
-	return mdev_bridge_there(*mdev) ? 0 : -EINVAL;
+	return mdev_calls(*mdev)->is_open(*mdev) ? 0 : -EINVAL;
 }
 
 /* private: all or none, and any of them can be unpinned on its own */
@@ -63,13 +63,9 @@ static inline int mdev_classic_pin(struct mdev_device *mdev,
 				   const unsigned long *user_pfn, int npage,
 				   int prot, unsigned long *phys_pfn)
 {
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
 	int ret;
 
-	if (!bridge)
-		return -EINVAL;
-	ret = bridge->pin_pfns(mdev, user_pfn, npage, prot, phys_pfn);
-	mdev_bridge_put(mdev);
+	ret = mdev_calls(mdev)->pin_pfns(mdev, user_pfn, npage, prot, phys_pfn);
 	if (ret < 0)
 		memset(phys_pfn, 0, npage * sizeof(*phys_pfn));
 	return ret;
@@ -273,21 +269,6 @@ static inline int mdev_classic_notify_kvm(struct mdev_device *mdev,
 	return 0;
 }
 
-/* private: register or unregister */
-static inline int mdev_classic_listen(struct mdev_device *mdev,
-				      struct notifier_block *nb, bool on)
-{
-	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
-	int ret;
-
-	if (!bridge)
-		return -EINVAL;
-	ret = on ? bridge->register_unmap(mdev, nb) :
-		   bridge->unregister_unmap(mdev, nb);
-	mdev_bridge_put(mdev);
-	return ret;
-}
-
 /**
  * vfio_register_notifier - be told of what happens to the user's memory, or of
  * the virtual machine
@@ -331,7 +312,7 @@ static inline int vfio_register_notifier(struct device *dev,
 		return -EINVAL;
 
 	if (type == VFIO_IOMMU_NOTIFY)
-		return mdev_classic_listen(mdev, nb, true);
+		return mdev_calls(mdev)->register_unmap(mdev, nb);
 	return wanted ? mdev_classic_notify_kvm(mdev, nb) : 0;
 }
 
@@ -360,7 +341,7 @@ static inline int vfio_unregister_notifier(struct device *dev,
 
 	switch (type) {
 	case VFIO_IOMMU_NOTIFY:
-		return mdev_classic_listen(mdev, nb, false);
+		return mdev_calls(mdev)->unregister_unmap(mdev, nb);
 	case VFIO_GROUP_NOTIFY:
 		return 0;
 	default:

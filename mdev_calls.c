@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a classic vendor asks of the bridge: passed on while its device is open.
+ *
+ * A vendor may have threads of its own that ask at any time between @create and @remove,
+ * beside opens and closes, and while the bridge comes and goes. So each call counts, and
+ * a close waits for those that are under way.
+ */
+#include <linux/atomic.h>
+#include <linux/export.h>
+#include <linux/mdev.h>
+#include <linux/wait_bit.h>
+
+#include "mdev_private.h"
+
+/* NULL unless the device is open; otherwise that stays so until mdev_bridge_put(). */
+static const struct mdev_bridge_ops *mdev_bridge_get(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	return atomic_inc_not_zero(&obj->nr_calls) ? obj->bridge : NULL;
+}
+
+static void mdev_bridge_put(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	/* pairs with mdev_end_calls() */
+	if (atomic_dec_and_test(&obj->nr_calls))
+		wake_up_var(&obj->nr_calls);
+}
+
+static bool mdev_call_is_open(struct mdev_device *mdev)
+{
+	return atomic_read(&to_device_obj(mdev)->nr_calls);
+}
+
+static int mdev_call_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
+			       int npage, int prot, struct page **pages)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->pin_pages(mdev, iova, npage, prot, pages);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static void mdev_call_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
+				  int npage)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+
+	if (!bridge)
+		return;
+	bridge->unpin_pages(mdev, iova, npage);
+	mdev_bridge_put(mdev);
+}
+
+static int mdev_call_pin_pfns(struct mdev_device *mdev,
+			      const unsigned long *user_pfn, int npage, int prot,
+			      unsigned long *phys_pfn)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->pin_pfns(mdev, user_pfn, npage, prot, phys_pfn);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static int mdev_call_dma_rw(struct mdev_device *mdev, dma_addr_t iova, void *data,
+			    size_t len, bool write)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->dma_rw(mdev, iova, data, len, write);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static int mdev_call_register_unmap(struct mdev_device *mdev,
+				    struct notifier_block *nb)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->register_unmap(mdev, nb);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static int mdev_call_unregister_unmap(struct mdev_device *mdev,
+				      struct notifier_block *nb)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->unregister_unmap(mdev, nb);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static struct kvm *mdev_call_kvm(struct mdev_device *mdev)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	struct kvm *kvm;
+
+	if (!bridge)
+		return NULL;
+	kvm = bridge->kvm(mdev);
+	mdev_bridge_put(mdev);
+	return kvm;
+}
+
+static int mdev_call_mig_get_next_state(struct mdev_device *mdev,
+					enum vfio_device_mig_state cur,
+					enum vfio_device_mig_state end,
+					enum vfio_device_mig_state *next)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->mig_get_next_state(mdev, cur, end, next);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static void mdev_call_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
+				unsigned long iova, size_t length)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+
+	if (!bridge)
+		return;
+	bridge->log_dirty(mdev, dirty, iova, length);
+	mdev_bridge_put(mdev);
+}
+
+static const struct mdev_bridge_ops mdev_vendor_calls = {
+	.is_open		= mdev_call_is_open,
+	.pin_pages		= mdev_call_pin_pages,
+	.unpin_pages		= mdev_call_unpin_pages,
+	.pin_pfns		= mdev_call_pin_pfns,
+	.dma_rw			= mdev_call_dma_rw,
+	.register_unmap		= mdev_call_register_unmap,
+	.unregister_unmap	= mdev_call_unregister_unmap,
+	.kvm			= mdev_call_kvm,
+	.mig_get_next_state	= mdev_call_mig_get_next_state,
+	.log_dirty		= mdev_call_log_dirty,
+};
+
+void mdev_calls_init(struct mdev_device_obj *obj)
+{
+	obj->calls = &mdev_vendor_calls;
+}
+
+void mdev_calls_begin(struct mdev_device_obj *obj,
+		      const struct mdev_bridge_ops *bridge)
+{
+	obj->bridge = bridge;
+	/* dropped in mdev_end_calls(); publishes what is above */
+	atomic_set_release(&obj->nr_calls, 1);
+}
+
+/**
+ * mdev_end_calls - the vendor of an open device is to call the bridge no more
+ * @mdev: the device
+ *
+ * Once after mdev_open(). Waits for the calls that are under way, such as a
+ * mdev_pin_pages(); from then on they fail.
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_end_calls(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	/* taken in mdev_calls_begin(); the last one wakes us, see mdev_bridge_put() */
+	if (!atomic_dec_and_test(&obj->nr_calls))
+		wait_var_event(&obj->nr_calls, !atomic_read(&obj->nr_calls));
+}
+EXPORT_SYMBOL_GPL(mdev_end_calls);
