@@ -496,12 +496,12 @@ static const struct mdev_late_core mdev_late_core = {
 
 static void mdev_vendors_attach(void)
 {
-	mdev_late_attach(&mdev_late_vendors, &mdev_late_core);
+	mdev_late_attach(&mdev_late_core);
 }
 
 static void mdev_vendors_detach(void)
 {
-	mdev_late_detach(&mdev_late_vendors);
+	mdev_late_detach();
 }
 #else
 static void mdev_vendors_attach(void)

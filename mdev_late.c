@@ -23,13 +23,12 @@
 #include "mdev_private.h"
 
 /* usable from the first initcall on */
-struct mdev_late mdev_late_vendors = {
+static struct mdev_late mdev_late_vendors = {
 	.lock		= __MUTEX_INITIALIZER(mdev_late_vendors.lock),
 	.pending	= LIST_HEAD_INIT(mdev_late_vendors.pending),
 	.bound		= LIST_HEAD_INIT(mdev_late_vendors.bound),
 	.wait		= __WAIT_QUEUE_HEAD_INITIALIZER(mdev_late_vendors.wait),
 };
-EXPORT_SYMBOL_GPL(mdev_late_vendors);
 
 static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 					      const void *key)
@@ -40,6 +39,24 @@ static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 
 	hash_for_each_possible(late->entries, entry, by_key, (unsigned long)key)
 		if (entry->key == key)
+			return entry;
+	return NULL;
+}
+
+/*
+ * By the vendor's handle. What is in it says nothing: mdev overwrites it while it is
+ * registering a parent.
+ */
+static struct mdev_late_entry *
+mdev_late_find_handle(struct mdev_late *late, const struct mdev_parent *handle)
+{
+	struct mdev_late_entry *entry;
+	int bucket;
+
+	lockdep_assert_held(&late->lock);
+
+	hash_for_each(late->entries, bucket, entry, by_key)
+		if (entry->parent == handle)
 			return entry;
 	return NULL;
 }
@@ -129,18 +146,6 @@ static void mdev_late_complain(const struct mdev_late_entry *entry)
 		       entry->driver->driver.name, entry->error);
 }
 
-/* A handle serves one registration; it says itself which, if it is in use. */
-static bool mdev_late_handle_used(struct mdev_late *late,
-				  const struct mdev_parent *handle)
-{
-	struct mdev_late_entry *entry;
-
-	lockdep_assert_held(&late->lock);
-
-	entry = handle ? mdev_late_find(late, handle->dev) : NULL;
-	return entry && entry->parent == handle;
-}
-
 /**
  * mdev_late_register - keep a registration, and bind it if mdev is there
  * @late: the queue
@@ -162,8 +167,9 @@ int mdev_late_register(struct mdev_late *late,
 		return -ENOMEM;
 
 	mutex_lock(&late->lock);
+	/* a handle serves one registration */
 	if (mdev_late_find(late, entry->key) ||
-	    mdev_late_handle_used(late, entry->parent)) {
+	    (entry->parent && mdev_late_find_handle(late, entry->parent))) {
 		mutex_unlock(&late->lock);
 		kfree(entry);
 		return request->kind == MDEV_LATE_DRIVER ? -EBUSY : -EEXIST;
@@ -172,7 +178,7 @@ int mdev_late_register(struct mdev_late *late,
 	/* dropped in mdev_late_forget() */
 	get_device(entry->dev);
 	hash_add(late->entries, &entry->by_key, (unsigned long)entry->key);
-	/* by this the vendor's handle is found again */
+	/* vendors look at it when they have registered */
 	if (entry->parent)
 		entry->parent->dev = entry->dev;
 
@@ -203,7 +209,7 @@ EXPORT_SYMBOL_IF_KUNIT(mdev_late_register);
 /**
  * mdev_late_unregister - take back mdev_late_register()
  * @late: the queue
- * @key: the entry's key
+ * @key: the entry's key; not used if there is a @parent
  * @parent: modern door: the vendor's handle; NULL otherwise
  *
  * Takes it back from mdev, too, if it is bound. Waits while mdev is being told
@@ -219,7 +225,8 @@ bool mdev_late_unregister(struct mdev_late *late, const void *key,
 
 	mutex_lock(&late->lock);
 	for (;;) {
-		entry = mdev_late_find(late, key);
+		entry = parent ? mdev_late_find_handle(late, parent) :
+				 mdev_late_find(late, key);
 		if (!entry || entry->parent != parent) {
 			mutex_unlock(&late->lock);
 			return false;
@@ -241,16 +248,16 @@ bool mdev_late_unregister(struct mdev_late *late, const void *key,
 EXPORT_SYMBOL_IF_KUNIT(mdev_late_unregister);
 
 /**
- * mdev_late_attach - mdev is there: bind all that is pending, in order
+ * mdev_late_start - mdev is there: bind all that is pending, in order
  * @late: the queue
- * @core: mdev's entry points; must stay until mdev_late_detach() returns
+ * @core: mdev's entry points; must stay until mdev_late_stop() returns
  *
  * What is registered in the meantime is bound in its turn. An entry that mdev
  * turns down is logged and stays, for the next time.
  *
  * Context: process context, sleeps; mdev is ready to be called.
  */
-void mdev_late_attach(struct mdev_late *late, const struct mdev_late_core *core)
+void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core)
 {
 	struct mdev_late_entry *entry;
 
@@ -273,10 +280,10 @@ void mdev_late_attach(struct mdev_late *late, const struct mdev_late_core *core)
 	late->ready = true;
 	mutex_unlock(&late->lock);
 }
-EXPORT_SYMBOL_GPL(mdev_late_attach);
+EXPORT_SYMBOL_IF_KUNIT(mdev_late_start);
 
 /**
- * mdev_late_detach - mdev goes away: take back all that is bound
+ * mdev_late_stop - mdev goes away: take back all that is bound
  * @late: the queue
  *
  * In reverse order, so that the pending list is in order again. When this
@@ -284,7 +291,7 @@ EXPORT_SYMBOL_GPL(mdev_late_attach);
  *
  * Context: process context, sleeps; mdev can still be called.
  */
-void mdev_late_detach(struct mdev_late *late)
+void mdev_late_stop(struct mdev_late *late)
 {
 	struct mdev_late_entry *entry;
 
@@ -308,6 +315,29 @@ void mdev_late_detach(struct mdev_late *late)
 	}
 	late->core = NULL;
 	mutex_unlock(&late->lock);
+}
+EXPORT_SYMBOL_IF_KUNIT(mdev_late_stop);
+
+/**
+ * mdev_late_attach - mdev_late_start() for the queue of this kernel's vendors
+ * @core: mdev's entry points; must stay until mdev_late_detach() returns
+ *
+ * Context: as mdev_late_start().
+ */
+void mdev_late_attach(const struct mdev_late_core *core)
+{
+	mdev_late_start(&mdev_late_vendors, core);
+}
+EXPORT_SYMBOL_GPL(mdev_late_attach);
+
+/**
+ * mdev_late_detach - mdev_late_stop() for the queue of this kernel's vendors
+ *
+ * Context: as mdev_late_stop().
+ */
+void mdev_late_detach(void)
+{
+	mdev_late_stop(&mdev_late_vendors);
 }
 EXPORT_SYMBOL_GPL(mdev_late_detach);
 
@@ -367,7 +397,7 @@ int mdev_late_register_parent(struct mdev_parent *parent, struct device *dev,
 void mdev_late_unregister_parent(struct mdev_parent *parent)
 {
 	if (parent)
-		mdev_late_unregister(&mdev_late_vendors, parent->dev, parent);
+		mdev_late_unregister(&mdev_late_vendors, NULL, parent);
 }
 
 int mdev_late_register_driver(struct mdev_driver *drv)

@@ -366,7 +366,7 @@ struct mdev_late_core {
 /**
  * struct mdev_late - the registrations of built-in vendors
  * @lock: protects all members, and the state of entries
- * @core: mdev, from attach to detach: while an entry may be BUSY or BOUND
+ * @core: mdev, from start to stop: while an entry may be BUSY or BOUND
  * @ready: nothing is pending and @core is there: call it at once
  * @pending: entries that mdev does not know of, in order of registration
  * @bound: entries that mdev was told of, in that order
@@ -442,13 +442,14 @@ static inline void mdev_debugfs_exit(void) { }
 
 /* mdev_late.c: part of vmlinux; not there when mdev is built outside of a tree */
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
-extern struct mdev_late mdev_late_vendors;
 int mdev_late_register(struct mdev_late *late,
 		       const struct mdev_late_entry *request);
 bool mdev_late_unregister(struct mdev_late *late, const void *key,
 			  const struct mdev_parent *parent);
-void mdev_late_attach(struct mdev_late *late, const struct mdev_late_core *core);
-void mdev_late_detach(struct mdev_late *late);
+void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core);
+void mdev_late_stop(struct mdev_late *late);
+void mdev_late_attach(const struct mdev_late_core *core);
+void mdev_late_detach(void);
 #endif
 
 /* for the bridge, vfio_mdev.ko; exported */

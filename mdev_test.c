@@ -1577,7 +1577,13 @@ static int late_register_parent(struct mdev_parent *parent, struct device *dev,
 				struct mdev_type **types, unsigned int nr_types,
 				bool waited)
 {
-	return late_note("+", late_name(dev));
+	int ret;
+
+	/* the real one does so, too, though not for as long */
+	memset(parent, 0, sizeof(*parent));
+	ret = late_note("+", late_name(dev));
+	parent->dev = dev;
+	return ret;
 }
 
 static void late_unregister_parent(struct mdev_parent *parent)
@@ -1625,13 +1631,13 @@ static int late_unregister(void *data)
 
 static int late_attach(void *unused)
 {
-	mdev_late_attach(&late.queue, &late_core);
+	mdev_late_start(&late.queue, &late_core);
 	return 0;
 }
 
 static int late_detach(void *unused)
 {
-	mdev_late_detach(&late.queue);
+	mdev_late_stop(&late.queue);
 	return 0;
 }
 
@@ -1885,6 +1891,40 @@ static void late_waits_for_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, refs, kref_of(o->d.dev));
 }
 
+static int late_unregister_handle(void *parent)
+{
+	return mdev_late_unregister(&late.queue, NULL, parent);
+}
+
+/* What mdev writes to the vendor's handle meanwhile has no part in finding it. */
+static void late_handle_overwritten(struct kunit *test)
+{
+	struct offer *o = offer_new(test);
+	struct mdev_late_entry again = o->b;
+	int refs = kref_of(o->b.dev);
+	struct job *first, *second;
+
+	late_attach(NULL);
+	late.blocks = "b";
+	first = job_start(test, late_register, &o->b);
+	wait_for_completion(&late.entered);
+	KUNIT_EXPECT_NULL(test, o->parent.dev);
+
+	again.key = &again;
+	KUNIT_EXPECT_EQ(test, -EEXIST, late_register(&again));
+	second = job_start(test, late_unregister_handle, &o->parent);
+	while (!wq_has_sleeper(&late.queue.wait) &&
+	       !completion_done(&second->done))
+		usleep_range(100, 1000);
+	KUNIT_EXPECT_FALSE(test, completion_done(&second->done));
+
+	complete_all(&late.leave);
+	KUNIT_EXPECT_EQ(test, 0, job_end(first));
+	KUNIT_EXPECT_TRUE(test, job_end(second));
+	expect_notes(test, "+b-b");
+	KUNIT_EXPECT_EQ(test, refs, kref_of(o->b.dev));
+}
+
 static struct kunit_case mdev_late_cases[] = {
 	KUNIT_CASE(late_order),
 	KUNIT_CASE(late_duplicates),
@@ -1893,6 +1933,7 @@ static struct kunit_case mdev_late_cases[] = {
 	KUNIT_CASE(late_attached),
 	KUNIT_CASE(late_register_during_replay),
 	KUNIT_CASE_PARAM(late_waits_for_busy, late_races_gen_params),
+	KUNIT_CASE(late_handle_overwritten),
 	{}
 };
 
