@@ -57,9 +57,15 @@ int mdev_vendor_errno(struct device *dev, const char *op, int ret)
 }
 EXPORT_SYMBOL_GPL(mdev_vendor_errno);
 
+static void mdev_parent_free(struct mdev_parent_obj *parent)
+{
+	kfree(parent->name);
+	kfree(parent);
+}
+
 static void mdev_parent_release(struct kref *ref)
 {
-	kfree(container_of(ref, struct mdev_parent_obj, ref));
+	mdev_parent_free(container_of(ref, struct mdev_parent_obj, ref));
 	mdev_object_gone();
 }
 
@@ -123,8 +129,7 @@ static bool mdev_parent_may_link(struct mdev_parent_obj *parent)
 	lockdep_assert_held(&mdev_parents_lock);
 
 	list_for_each_entry(other, &mdev_parents, next)
-		if (other->class_link &&
-		    !strcmp(dev_name(other->dev), dev_name(parent->dev)))
+		if (other->class_link && !strcmp(other->name, parent->name))
 			return false;
 	return true;
 }
@@ -141,6 +146,11 @@ static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 	parent = kzalloc_obj(*parent);
 	if (!parent)
 		return ERR_PTR(-ENOMEM);
+	parent->name = kstrdup(dev_name(dev), GFP_KERNEL);
+	if (!parent->name) {
+		mdev_parent_free(parent);
+		return ERR_PTR(-ENOMEM);
+	}
 
 	kref_init(&parent->ref);
 	parent->state = MDEV_PARENT_SETUP;
@@ -164,7 +174,7 @@ static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 	if (mdev_parent_find(parent->dev) ||
 	    (parent->parent && mdev_parent_find_handle(parent->parent))) {
 		mutex_unlock(&mdev_parents_lock);
-		kfree(parent);
+		mdev_parent_free(parent);
 		return -EEXIST;
 	}
 
@@ -201,15 +211,30 @@ static void mdev_parent_uevent(struct device *dev, char *state)
 	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
 }
 
-/* Administrators' tools look for parents in /sys/class/mdev_bus. */
+/*
+ * Administrators' tools look for parents in /sys/class/mdev_bus.
+ *
+ * class_compat calls a link what its device is called at that moment, but network
+ * devices, for example, are renamed. By its new name the link would not be found
+ * again, or be another parent's. So the device of the link is one that keeps its name.
+ */
 static int mdev_parent_link(struct mdev_parent_obj *parent)
 {
-	if (parent->class_link)
-		return class_compat_create_link(mdev_bus_class, parent->dev);
+	if (!parent->class_link) {
+		dev_warn(parent->dev,
+			 "mdev: another parent has this name; no link in mdev_bus\n");
+		return 0;
+	}
+	parent->stand_in.init_name = parent->name;
+	/* the directory to link to */
+	parent->stand_in.kobj.sd = parent->dev->kobj.sd;
+	return class_compat_create_link(mdev_bus_class, &parent->stand_in);
+}
 
-	dev_warn(parent->dev,
-		 "mdev: another parent has this name; no link in mdev_bus\n");
-	return 0;
+static void mdev_parent_unlink(struct mdev_parent_obj *parent)
+{
+	if (parent->class_link)
+		class_compat_remove_link(mdev_bus_class, &parent->stand_in);
 }
 
 /* Both doors lead here. Forgets the parent if it fails. */
@@ -257,8 +282,7 @@ static void mdev_parent_unregister(struct mdev_parent_obj *parent)
 	down_write(&parent->unreg_sem);
 	devices = parent->nr_devices;
 	mdev_devices_remove_all(parent);
-	if (parent->class_link)
-		class_compat_remove_link(mdev_bus_class, dev);
+	mdev_parent_unlink(parent);
 	mdev_sysfs_remove_parent(parent);
 	up_write(&parent->unreg_sem);
 

@@ -110,7 +110,9 @@ enum mdev_parent_state {
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
  * @available: modern door without get_available: instances left
- * @class_link: the link in /sys/class/mdev_bus is this one's
+ * @name: of @dev when it was registered; it may have got another since
+ * @class_link: the link of that name in /sys/class/mdev_bus is this one's
+ * @stand_in: for @dev where that link is made and removed
  * @types_kobj: the directory mdev_supported_types
  * @types: all types, fixed while unreg_sem can be had for read
  * @devices_lock: protects @devices and @nr_devices
@@ -131,7 +133,9 @@ struct mdev_parent_obj {
 	struct mdev_driver *driver;
 	struct rw_semaphore unreg_sem;
 	atomic_t available;
+	char *name;
 	bool class_link;
+	struct device stand_in;
 	struct kobject *types_kobj;
 	struct list_head types;
 	spinlock_t devices_lock;	/* protects devices, nr_devices */

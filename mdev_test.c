@@ -735,6 +735,55 @@ static void register_same_name(struct kunit *test)
 	second->dev = dev;
 }
 
+static bool admin_sees_link(struct vendor *v, const char *name)
+{
+	return admin_sees(v, "../../class/mdev_bus/%s", name);
+}
+
+/* The link in mdev_bus keeps its name and goes by it, whatever its parent is called. */
+static void register_then_rename(struct kunit *test)
+{
+	const struct door *door = test->param_value;
+	struct vendor *one = vendor_new(test, "one", door->modern);
+	struct vendor *two = vendor_new(test, "two", door->modern);
+	struct device *devs[] = { one->dev, two->dev };
+
+	/* links on a bus are not renamed with a device */
+	one->dev = root_device_register("mdev_kunit_a");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(one->dev));
+	dev_set_drvdata(one->dev, one);
+	two->dev = root_device_register("mdev_kunit_b");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(two->dev));
+	dev_set_drvdata(two->dev, two);
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(one));
+	KUNIT_EXPECT_EQ(test, 0, device_rename(one->dev, "mdev_kunit_c"));
+	KUNIT_EXPECT_TRUE(test, admin_sees_link(one, "mdev_kunit_a"));
+
+	/* its old name is in use, and now another is to be called that */
+	KUNIT_EXPECT_EQ(test, 0, device_rename(two->dev, "mdev_kunit_a"));
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(two));
+	vendor_unregister(two);
+	KUNIT_EXPECT_TRUE(test, admin_sees_link(one, "mdev_kunit_a"));
+	vendor_unregister(one);
+	KUNIT_EXPECT_FALSE(test, admin_sees_link(one, "mdev_kunit_a"));
+
+	/* nor does whoever takes over the name of a link take the link along */
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(two));
+	KUNIT_EXPECT_EQ(test, 0, vendor_register(one));
+	KUNIT_EXPECT_EQ(test, 0, device_rename(two->dev, "mdev_kunit_b"));
+	KUNIT_EXPECT_EQ(test, 0, device_rename(one->dev, "mdev_kunit_a"));
+	vendor_unregister(one);
+	KUNIT_EXPECT_FALSE(test, admin_sees_link(one, "mdev_kunit_c"));
+	KUNIT_EXPECT_TRUE(test, admin_sees_link(one, "mdev_kunit_a"));
+	vendor_unregister(two);
+	KUNIT_EXPECT_FALSE(test, admin_sees_link(one, "mdev_kunit_a"));
+
+	root_device_unregister(one->dev);
+	root_device_unregister(two->dev);
+	one->dev = devs[0];
+	two->dev = devs[1];
+}
+
 /* Upstream keeps kobjects in the vendor's types, so they work only once. */
 static void register_again(struct kunit *test)
 {
@@ -1432,6 +1481,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE_PARAM(register_names, doors_gen_params),
 	KUNIT_CASE_PARAM(register_twice, two_doors_gen_params),
 	KUNIT_CASE_PARAM(register_same_name, doors_gen_params),
+	KUNIT_CASE_PARAM(register_then_rename, doors_gen_params),
 	KUNIT_CASE_PARAM(register_again, doors_gen_params),
 	KUNIT_CASE(unregister_unregistered),
 	KUNIT_CASE(driver_gone),
