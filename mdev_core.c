@@ -276,8 +276,9 @@ static void mdev_parent_unregister(struct mdev_parent_obj *parent)
 	u64 start = mdev_traced_unregister_start();
 	unsigned int devices;
 
-	/* whoever waits in "remove" for a device to be closed gives up */
+	/* whoever waits in "remove" for a device, or in "create" for the bridge, gives up */
 	wake_up_all(&parent->wait);
+	mdev_load_wake();
 
 	down_write(&parent->unreg_sem);
 	devices = parent->nr_devices;

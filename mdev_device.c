@@ -296,12 +296,6 @@ static bool mdev_device_closed(struct mdev_device_obj *obj)
 	return closed;
 }
 
-static bool mdev_parent_leaving(struct mdev_parent_obj *parent)
-{
-	/* pairs with mdev_parent_claim() */
-	return READ_ONCE(parent->state) == MDEV_PARENT_LEAVING;
-}
-
 /* Ask whoever has the device open to close it; now and then, say who that is. */
 static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 {
@@ -563,16 +557,21 @@ int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
 	u64 start = trace_mdev_create_enabled() ? ktime_get_ns() : 0;
 	struct mdev_parent_obj *parent = type->parent;
 	const char *step = "parent";
-	int ret = -ENODEV;
+	int ret;
 
-	if (parent->ops)
-		mdev_load_bridge();
+	if (parent->ops) {
+		ret = mdev_load_bridge(parent);
+		if (ret)
+			goto out;
+	}
 
+	ret = -ENODEV;
 	/* a writer waits for the sysfs file that we come from, so only try */
 	if (down_read_trylock(&parent->unreg_sem)) {
 		ret = mdev_device_create_locked(type, uuid, &step);
 		up_read(&parent->unreg_sem);
 	}
+out:
 	/* the same file keeps the parent's name in place */
 	trace_mdev_create(type, uuid, step, ret, mdev_since(start));
 	return ret;

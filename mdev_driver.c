@@ -16,6 +16,18 @@
 static DECLARE_RWSEM(mdev_bridge_sem);
 static struct mdev_driver *mdev_bridge;
 
+/* how long a create waits for the bridge to be loaded; it is bound later, then */
+#define MDEV_LOAD_TIMEOUT	(30 * HZ)
+/* and for modprobe to be through, when the bridge is there */
+#define MDEV_LOAD_GRACE		HZ
+
+/* how often user space was done with loading it, or with failing to */
+static atomic_t mdev_loads = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(mdev_load_wait);
+
+/* for what may take long */
+static struct workqueue_struct *mdev_workqueue;
+
 static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
 {
 	return container_of((struct device_driver *)drv, struct mdev_driver,
@@ -91,13 +103,38 @@ static typeof(*((struct device *)NULL)->bus) mdev_bus = {
 	.remove		= mdev_remove,
 };
 
+/*
+ * No sysfs file waits for a module by itself, see mdev_load_bridge(). This waits for
+ * modprobe, and modprobe for any probe in the system that runs on its own.
+ */
+static void mdev_load(struct work_struct *work)
+{
+	if (!READ_ONCE(mdev_bridge))
+		request_module(MDEV_CLASSIC_MODALIAS);
+	atomic_inc(&mdev_loads);
+	mdev_load_wake();
+	/* taken in mdev_load_bridge(); mdev_bus_exit() waits for the rest of this */
+	module_put(THIS_MODULE);
+}
+
+static DECLARE_WORK(mdev_load_work, mdev_load);
+
 int mdev_bus_init(void)
 {
-	return bus_register(&mdev_bus);
+	int ret;
+
+	mdev_workqueue = alloc_workqueue("mdev", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!mdev_workqueue)
+		return -ENOMEM;
+	ret = bus_register(&mdev_bus);
+	if (ret)
+		destroy_workqueue(mdev_workqueue);
+	return ret;
 }
 
 void mdev_bus_exit(void)
 {
+	destroy_workqueue(mdev_workqueue);
 	bus_unregister(&mdev_bus);
 }
 
@@ -108,11 +145,56 @@ void mdev_bus_adopt(struct device *dev)
 	dev->groups = mdev_device_groups;
 }
 
-/* Ask user space for the bridge; it may not be there, and may fail. */
-void mdev_load_bridge(void)
+void mdev_load_wake(void)
 {
-	if (!READ_ONCE(mdev_bridge))
-		request_module(MDEV_CLASSIC_MODALIAS);
+	wake_up_all(&mdev_load_wait);
+}
+
+/**
+ * mdev_load_bridge - ask user space for the bridge, if there is none
+ * @parent: for which; the caller is in a file of it
+ *
+ * Waits, as whoever creates a device expects a VFIO device. But modprobe may be
+ * waiting for a vendor that is in its probe, and that vendor for the file to be left,
+ * to unregister its parent: so this makes way for the latter, and does not wait for
+ * ever. A bridge that comes later finds the device.
+ *
+ * Context: process context, sleeps; no locks held.
+ * Return: 0, whether there is a bridge or not; -ENODEV if the parent is being registered
+ * or unregistered; -ERESTARTSYS if the caller was killed.
+ */
+int mdev_load_bridge(struct mdev_parent_obj *parent)
+{
+	int seen = atomic_read(&mdev_loads);
+	long ret;
+
+	if (READ_ONCE(mdev_bridge))
+		return 0;
+
+	/* if it is being set up, and that fails, then this file is waited for, too */
+	if (!down_read_trylock(&parent->unreg_sem))
+		return -ENODEV;
+	up_read(&parent->unreg_sem);
+
+	/* dropped in mdev_load() */
+	__module_get(THIS_MODULE);
+	if (!queue_work(mdev_workqueue, &mdev_load_work))
+		module_put(THIS_MODULE);
+
+	ret = wait_event_killable_timeout(mdev_load_wait,
+					  atomic_read(&mdev_loads) != seen ||
+					  READ_ONCE(mdev_bridge) ||
+					  mdev_parent_leaving(parent),
+					  MDEV_LOAD_TIMEOUT);
+	/* so that the module is not busy any more when a device has been created */
+	if (ret > 0)
+		ret = wait_event_killable_timeout(mdev_load_wait,
+						  atomic_read(&mdev_loads) != seen ||
+						  mdev_parent_leaving(parent),
+						  MDEV_LOAD_GRACE);
+	if (ret < 0)
+		return ret;
+	return mdev_parent_leaving(parent) ? -ENODEV : 0;
 }
 
 static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
@@ -232,6 +314,7 @@ int mdev_register_bridge(struct mdev_driver *drv)
 		WRITE_ONCE(mdev_bridge, NULL);
 out:
 	up_write(&mdev_bridge_sem);
+	mdev_load_wake();
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mdev_register_bridge);

@@ -58,6 +58,9 @@
  * migration_get_state is called. dma_unmap is called from a work with no lock at all, as
  * VFIO's own may not be waited for there.
  *
+ * Nothing is held while user space loads the bridge for a "create", either: modprobe
+ * may be waiting for a vendor's probe, and that for the file to be left.
+ *
  * Whoever looks at debugfs must not hang with what hangs. It takes
  * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
  * once.
@@ -81,6 +84,7 @@
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 /* what udev and request_module() load the bridge by */
 #define MDEV_CLASSIC_MODALIAS	"mdev:vfio"
@@ -145,6 +149,12 @@ struct mdev_parent_obj {
 	bool late;
 	wait_queue_head_t wait;
 };
+
+static inline bool mdev_parent_leaving(struct mdev_parent_obj *parent)
+{
+	/* pairs with mdev_parent_claim() */
+	return READ_ONCE(parent->state) == MDEV_PARENT_LEAVING;
+}
 
 /**
  * struct mdev_type_obj - a type below mdev_supported_types
@@ -426,7 +436,8 @@ int mdev_bus_init(void);
 void mdev_bus_exit(void);
 void mdev_bus_adopt(struct device *dev);
 int mdev_bus_attach(struct mdev_device_obj *obj);
-void mdev_load_bridge(void);
+int mdev_load_bridge(struct mdev_parent_obj *parent);
+void mdev_load_wake(void);
 
 /* mdev_trace.c: tracepoints, for who cannot include mdev_trace.h */
 void mdev_traced_register(struct device *dev, bool classic, bool late, int ret);
