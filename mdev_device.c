@@ -170,9 +170,27 @@ bool mdev_device_may_match(struct mdev_device_obj *obj)
 	return live;
 }
 
+/* Its driver probes, perhaps long after it has asked. The same goes for that. */
 bool mdev_device_may_bind(struct mdev_device_obj *obj)
 {
-	return READ_ONCE(obj->state) != MDEV_REMOVING;
+	bool may;
+
+	spin_lock(&obj->lock);
+	may = obj->state != MDEV_REMOVING;
+	if (!may)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
+	return may;
+}
+
+/* A driver that goes because of a removal comes back if that is off. */
+void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
+{
+	spin_lock(&obj->lock);
+	obj->bound = bound;
+	if (!bound && obj->state == MDEV_REMOVING)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
 }
 
 /* A device that cannot be opened any more; its holder, if any, is still in. */
@@ -185,17 +203,22 @@ static void mdev_device_set_removing(struct mdev_device_obj *obj)
 	obj->missed = false;
 }
 
-/* A removal is off. Bind the driver if @bound, or if it came by meanwhile. */
-static void mdev_device_revive(struct mdev_device_obj *obj, bool bound)
+/*
+ * A removal is off. Bind the driver that came by or went meanwhile. Not if it is still
+ * there: then it stays, or somebody is unbinding it by hand, who has got the device's
+ * lock until nobody has it open.
+ */
+static void mdev_device_revive(struct mdev_device_obj *obj)
 {
+	bool bind;
 	int ret;
 
 	spin_lock(&obj->lock);
-	bound |= obj->missed;
-	WRITE_ONCE(obj->state, bound ? MDEV_RESERVED : MDEV_LIVE);
-	obj->mdev.active = !bound;
+	bind = obj->missed && !obj->bound;
+	WRITE_ONCE(obj->state, bind ? MDEV_RESERVED : MDEV_LIVE);
+	obj->mdev.active = !bind;
 	spin_unlock(&obj->lock);
-	if (!bound)
+	if (!bind)
 		return;
 
 	ret = mdev_bus_attach(obj);
@@ -364,7 +387,7 @@ static int mdev_device_claim(struct mdev_device_obj *obj)
 
 	ret = mdev_device_wait_closed(obj);
 	if (ret)
-		mdev_device_revive(obj, false);
+		mdev_device_revive(obj);
 	return ret;
 }
 
@@ -395,7 +418,7 @@ static int mdev_vendor_create(struct mdev_device_obj *obj)
 }
 
 /* The vendor would not let go: put back what mdev_device_retire() took away. */
-static void mdev_device_restore(struct mdev_device_obj *obj, bool bound)
+static void mdev_device_restore(struct mdev_device_obj *obj)
 {
 	struct device *dev = &obj->mdev.dev;
 	int ret;
@@ -404,7 +427,7 @@ static void mdev_device_restore(struct mdev_device_obj *obj, bool bound)
 	if (ret)
 		dev_warn(dev, "vendor's files could not be restored: %d\n", ret);
 
-	mdev_device_revive(obj, bound);
+	mdev_device_revive(obj);
 }
 
 /*
@@ -414,7 +437,6 @@ static void mdev_device_restore(struct mdev_device_obj *obj, bool bound)
 static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 {
 	struct device *dev = &obj->mdev.dev;
-	bool bound = READ_ONCE(dev->driver);
 	int ret;
 
 	lockdep_assert_held(&obj->type->parent->unreg_sem);
@@ -430,7 +452,7 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 			ret);
 		return 0;
 	}
-	mdev_device_restore(obj, bound);
+	mdev_device_restore(obj);
 	return ret;
 }
 

@@ -61,20 +61,24 @@ static bool mdev_driver_pins(const struct mdev_driver *drv)
 static int mdev_probe(struct device *dev)
 {
 	struct mdev_driver *drv = to_mdev_driver(dev->driver);
+	struct mdev_device_obj *obj = dev_to_device_obj(dev);
 	int ret = 0;
 
 	/* pairs with the claim that precedes every unbind for removal */
-	if (!mdev_device_may_bind(dev_to_device_obj(dev)))
+	if (!mdev_device_may_bind(obj))
 		return -ENODEV;
 
 	if (drv->probe)
 		ret = mdev_vendor_errno(dev, "probe",
 					drv->probe(to_mdev_device(dev)));
 	mdev_traced_bind(dev, drv->driver.name, ret);
+	if (ret)
+		return ret;
+	mdev_device_set_bound(obj, true);
 	/* dropped in mdev_remove() */
-	if (!ret && mdev_driver_pins(drv))
+	if (mdev_driver_pins(drv))
 		__module_get(THIS_MODULE);
-	return ret;
+	return 0;
 }
 
 static void mdev_remove(struct device *dev)
@@ -83,6 +87,7 @@ static void mdev_remove(struct device *dev)
 
 	if (drv->remove)
 		drv->remove(to_mdev_device(dev));
+	mdev_device_set_bound(dev_to_device_obj(dev), false);
 	if (mdev_driver_pins(drv))
 		module_put(THIS_MODULE);
 }

@@ -224,7 +224,8 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @uuid_node: its UUID is taken until the device is gone from sysfs
  * @lock: protects the members below
  * @state: see enum mdev_device_state
- * @missed: a driver came by while it was REMOVING
+ * @bound: its driver's probe has succeeded, its remove has not returned
+ * @missed: while it was REMOVING, a driver came by or went
  * @users: 1 while the VFIO device is open, classic door only
  * @holder: who has it open, or had
  */
@@ -239,6 +240,7 @@ struct mdev_device_obj {
 	struct rb_node uuid_node;
 	spinlock_t lock;		/* protects what follows */
 	enum mdev_device_state state;
+	bool bound;
 	bool missed;
 	unsigned int users;
 	struct mdev_holder holder;
@@ -412,6 +414,7 @@ int mdev_device_remove(struct mdev_device_obj *obj);
 void mdev_devices_remove_all(struct mdev_parent_obj *parent);
 bool mdev_device_may_match(struct mdev_device_obj *obj);
 bool mdev_device_may_bind(struct mdev_device_obj *obj);
+void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound);
 void mdev_device_set_live(struct mdev_device_obj *obj);
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
 struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
