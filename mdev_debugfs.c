@@ -101,7 +101,7 @@ static int devices_show(struct seq_file *m, void *v)
 	if (mdev_device_holder(obj, &holder))
 		seq_printf(m, "%d %s\n", holder.pid, holder.comm);
 	else
-		seq_puts(m, "- -\n");
+		seq_puts(m, mdev_device_in_vfio(obj) ? "- vfio\n" : "- -\n");
 	return 0;
 }
 

@@ -15,6 +15,10 @@
 /* how often a holder is asked again, and how often the log says who it is */
 #define MDEV_ASK_INTERVAL	(10 * HZ)
 #define MDEV_ASKS_PER_MESSAGE	6
+/* VFIO does not say when it lets go of a device that is not open */
+#define MDEV_HELD_INTERVAL	(HZ / 4)
+/* for unbinding, when nobody holds it: signals wait */
+#define MDEV_UNBIND_TIME	HZ
 
 /*
  * Every UUID on the host that is taken: those of devices whose name is in sysfs, or
@@ -308,15 +312,65 @@ bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
 	return open;
 }
 
-static bool mdev_device_closed(struct mdev_device_obj *obj)
+/**
+ * mdev_set_held - the bridge knows, or does not know any more, who holds a device
+ * @mdev: the device
+ * @held: whether VFIO holds it: would it wait if the driver were unbound? Called under
+ *	a spinlock, at any time until there is another; NULL: not known
+ *
+ * Context: any.
+ */
+void mdev_set_held(struct mdev_device *mdev,
+		   bool (*held)(struct mdev_device *mdev))
 {
-	bool closed;
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	spin_lock(&obj->lock);
+	obj->held = held;
+	spin_unlock(&obj->lock);
+}
+EXPORT_SYMBOL_GPL(mdev_set_held);
+
+static bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj)
+{
+	lockdep_assert_held(&obj->lock);
+
+	return obj->held && obj->held(&obj->mdev);
+}
+
+/* Does VFIO hold it, be it open or not? */
+bool mdev_device_in_vfio(struct mdev_device_obj *obj)
+{
+	bool held;
+
+	spin_lock(&obj->lock);
+	held = mdev_device_in_vfio_locked(obj);
+	spin_unlock(&obj->lock);
+	return held;
+}
+
+/* Can its driver be unbound without waiting for anybody? */
+static bool mdev_device_idle(struct mdev_device_obj *obj)
+{
+	bool idle;
 
 	/* the lock makes sure that mdev_close() is through */
 	spin_lock(&obj->lock);
-	closed = !obj->users;
+	idle = !obj->users && !obj->unbinding &&
+	       !mdev_device_in_vfio_locked(obj);
 	spin_unlock(&obj->lock);
-	return closed;
+	return idle;
+}
+
+/* Is there something whose end is told by a wakeup? What VFIO does is not. */
+static bool mdev_device_busy(struct mdev_device_obj *obj)
+{
+	bool busy;
+
+	spin_lock(&obj->lock);
+	busy = obj->users || obj->unbinding;
+	spin_unlock(&obj->lock);
+	return busy;
 }
 
 /* Ask whoever has the device open to close it; now and then, say who that is. */
@@ -326,8 +380,12 @@ static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 	struct device *dev = &obj->mdev.dev;
 	struct mdev_holder holder;
 
-	if (!mdev_device_holder(obj, &holder))
+	if (!mdev_device_holder(obj, &holder)) {
+		/* not open for the vendor, which therefore is not told */
+		if (count % MDEV_ASKS_PER_MESSAGE == 0)
+			dev_warn(dev, "to be removed, not open, but held by VFIO: waiting\n");
 		return;
+	}
 
 	trace_mdev_wait(dev, holder.pid, holder.comm,
 			mdev_parent_leaving(obj->type->parent), count);
@@ -339,6 +397,19 @@ static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 		ops->request(&obj->mdev, count);
 }
 
+static long mdev_wait_time(bool busy)
+{
+	return busy ? MDEV_ASK_INTERVAL : MDEV_HELD_INTERVAL;
+}
+
+static bool mdev_ask_due(unsigned long *next)
+{
+	if (time_before(jiffies, *next))
+		return false;
+	*next = jiffies + MDEV_ASK_INTERVAL;
+	return true;
+}
+
 /*
  * For whoever writes to "remove": wait until the REMOVING device is closed. Can
  * be interrupted, and makes way for the parent being unregistered.
@@ -346,17 +417,21 @@ static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 static int mdev_device_wait_closed(struct mdev_device_obj *obj)
 {
 	struct mdev_parent_obj *parent = obj->type->parent;
+	unsigned long next = jiffies;
 	unsigned int count = 0;
+	bool busy;
 	long ret;
 
-	while (!mdev_device_closed(obj)) {
+	while (!mdev_device_idle(obj)) {
 		if (mdev_parent_leaving(parent))
 			return -ENODEV;
-		mdev_device_ask(obj, count++);
+		if (mdev_ask_due(&next))
+			mdev_device_ask(obj, count++);
+		busy = mdev_device_busy(obj);
 		ret = wait_event_interruptible_timeout(parent->wait,
-						       mdev_device_closed(obj) ||
+						       mdev_device_busy(obj) != busy ||
 						       mdev_parent_leaving(parent),
-						       MDEV_ASK_INTERVAL);
+						       mdev_wait_time(busy));
 		if (ret < 0)
 			return ret;
 	}
@@ -370,18 +445,26 @@ static int mdev_device_wait_closed(struct mdev_device_obj *obj)
 static int mdev_device_claim(struct mdev_device_obj *obj)
 {
 	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	bool held = false;
 	int ret = 0;
 
 	spin_lock(&obj->lock);
-	if (obj->state == MDEV_RESERVED)
+	if (obj->state == MDEV_RESERVED) {
 		ret = -EAGAIN;
-	else if (obj->state == MDEV_REMOVING)
+	} else if (obj->state == MDEV_REMOVING) {
 		ret = -ENODEV;
-	else if (obj->users && !ops->request)
-		ret = -EBUSY;
-	else
+	} else if (ops && !ops->request) {
+		held = !obj->users && mdev_device_in_vfio_locked(obj);
+		if (obj->users || held)
+			ret = -EBUSY;
+	}
+	if (!ret)
 		mdev_device_set_removing(obj);
 	spin_unlock(&obj->lock);
+	/* whom to look for is not obvious */
+	if (held)
+		dev_notice_ratelimited(&obj->mdev.dev,
+				       "not removed: not open, but held by VFIO\n");
 	if (ret)
 		return ret;
 
@@ -430,18 +513,92 @@ static void mdev_device_restore(struct mdev_device_obj *obj)
 	mdev_device_revive(obj);
 }
 
+static void mdev_device_unbind_work(struct work_struct *work)
+{
+	struct mdev_device_obj *obj = container_of(work, struct mdev_device_obj,
+						   unbind_work);
+	struct mdev_parent_obj *parent = obj->type->parent;
+	bool revive;
+
+	device_release_driver(&obj->mdev.dev);
+
+	spin_lock(&obj->lock);
+	revive = obj->revive;
+	obj->revive = false;
+	obj->unbinding = false;
+	wake_up_all(&parent->wait);
+	spin_unlock(&obj->lock);
+
+	/* the device is REMOVING, and nobody's but the parent's if that is leaving */
+	if (revive && down_read_trylock(&parent->unreg_sem)) {
+		if (!mdev_parent_leaving(parent))
+			mdev_device_revive(obj);
+		up_read(&parent->unreg_sem);
+	}
+	/* taken in mdev_device_unbind() */
+	put_device(&obj->mdev.dev);
+}
+
+static bool mdev_device_unbind_over(struct mdev_device_obj *obj)
+{
+	return !mdev_device_busy(obj) || mdev_parent_leaving(obj->type->parent);
+}
+
+/*
+ * Unbind the driver of a claimed device, for whoever writes to "remove": by a worker,
+ * as VFIO waits for whoever has come in since the claim, and listens to no signal. If
+ * this fails the device is the worker's.
+ */
+static int mdev_device_unbind(struct mdev_device_obj *obj)
+{
+	struct mdev_parent_obj *parent = obj->type->parent;
+	struct device *dev = &obj->mdev.dev;
+	int ret = 0;
+
+	spin_lock(&obj->lock);
+	obj->unbinding = true;
+	spin_unlock(&obj->lock);
+	/* dropped in mdev_device_unbind_work() */
+	get_device(dev);
+	mdev_bus_queue(&obj->unbind_work);
+
+	if (!wait_event_timeout(parent->wait, mdev_device_unbind_over(obj),
+				MDEV_UNBIND_TIME))
+		wait_event_interruptible(parent->wait,
+					 mdev_device_unbind_over(obj));
+
+	spin_lock(&obj->lock);
+	if (obj->unbinding) {
+		obj->revive = true;
+		/* not to be started again: that would find it REMOVING */
+		ret = mdev_parent_leaving(parent) ? -ENODEV : -EINTR;
+	}
+	spin_unlock(&obj->lock);
+	if (ret == -EINTR)
+		dev_warn(dev, "not removed: held by VFIO, bound again when it is not\n");
+	return ret;
+}
+
 /*
  * Take a claimed device away from its driver and its vendor. @forced: the
- * vendor cannot refuse. Otherwise its error is returned and the device is LIVE.
+ * vendor cannot refuse. Otherwise its error is returned and the device is LIVE, or
+ * will be.
  */
 static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 {
 	struct device *dev = &obj->mdev.dev;
-	int ret;
+	int ret = 0;
 
 	lockdep_assert_held(&obj->type->parent->unreg_sem);
 
-	device_release_driver(dev);
+	/* the drivers of modern vendors wait as they like */
+	if (forced || !obj->type->parent->ops)
+		device_release_driver(dev);
+	else
+		ret = mdev_device_unbind(obj);
+	if (ret)
+		return ret;
+
 	mdev_sysfs_remove_vendor_files(obj);
 	ret = mdev_vendor_remove(obj);
 	if (!ret)
@@ -506,6 +663,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 	obj = mdev_device_alloc(type, uuid);
 	if (!obj)
 		return -ENOMEM;
+	INIT_WORK(&obj->unbind_work, mdev_device_unbind_work);
 	dev = &obj->mdev.dev;
 
 	*step = "uuid";
@@ -617,9 +775,10 @@ static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
  *
  * Context: process context, sleeps; only from the "remove" file.
  * Return: 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
- * parent, is being removed by somebody else; -EBUSY if it is open and the vendor
- * has no request op; -ERESTARTSYS if a signal ended the wait for a holder; or
- * the error of the vendor's remove. On error the device is as before.
+ * parent, is being removed by somebody else; -EBUSY if it is open, or VFIO holds it, and
+ * the vendor has no request op; -ERESTARTSYS if a signal ended the wait for a holder;
+ * or the error of the vendor's remove. On error the device is as before; -EINTR, if it
+ * will be when VFIO lets go of it.
  */
 int mdev_device_remove(struct mdev_device_obj *obj)
 {
@@ -654,19 +813,33 @@ int mdev_device_remove(struct mdev_device_obj *obj)
 	return ret;
 }
 
-/* Ask for all devices that are still open; false if there is none. */
-static bool mdev_devices_ask(struct mdev_parent_obj *parent, unsigned int count)
+/* Ask for all devices that somebody still has. */
+static void mdev_devices_ask(struct mdev_parent_obj *parent, unsigned int count)
 {
 	struct mdev_device_obj *obj;
-	bool asked = false;
 
-	list_for_each_entry(obj, &parent->devices, mdev.next) {
-		if (mdev_device_closed(obj))
-			continue;
-		mdev_device_ask(obj, count);
-		asked = true;
-	}
-	return asked;
+	list_for_each_entry(obj, &parent->devices, mdev.next)
+		if (!mdev_device_idle(obj))
+			mdev_device_ask(obj, count);
+}
+
+/* One after the other; nobody can open any of them again. */
+static void mdev_devices_wait_closed(struct mdev_parent_obj *parent)
+{
+	struct mdev_device_obj *obj;
+	unsigned long next = jiffies;
+	unsigned int count = 0;
+	bool busy;
+
+	list_for_each_entry(obj, &parent->devices, mdev.next)
+		while (!mdev_device_idle(obj)) {
+			if (mdev_ask_due(&next))
+				mdev_devices_ask(parent, count++);
+			busy = mdev_device_busy(obj);
+			wait_event_timeout(parent->wait,
+					   mdev_device_busy(obj) != busy,
+					   mdev_wait_time(busy));
+		}
 }
 
 /* Remove a device that cannot be opened any more, whatever its vendor says. */
@@ -690,7 +863,6 @@ static void mdev_device_expel(struct mdev_device_obj *obj)
 void mdev_devices_remove_all(struct mdev_parent_obj *parent)
 {
 	struct mdev_device_obj *obj, *tmp;
-	unsigned int count;
 
 	lockdep_assert_held_write(&parent->unreg_sem);
 
@@ -701,10 +873,7 @@ void mdev_devices_remove_all(struct mdev_parent_obj *parent)
 		spin_unlock(&obj->lock);
 	}
 
-	for (count = 0; mdev_devices_ask(parent, count); count++)
-		wait_event_timeout(parent->wait, !atomic_read(&parent->open),
-				   MDEV_ASK_INTERVAL);
-
+	mdev_devices_wait_closed(parent);
 	list_for_each_entry_safe(obj, tmp, &parent->devices, mdev.next)
 		mdev_device_expel(obj);
 }

@@ -12,9 +12,13 @@
 /*
  * The driver that serves the classic door. Held for read while a device is
  * attached to it, so that it cannot go in the middle.
+ *
+ * A bridge that goes is out of mdev_bridge at once, but there is no other until it is
+ * unbound from its devices. That takes for as long as VFIO holds one of them.
  */
 static DECLARE_RWSEM(mdev_bridge_sem);
 static struct mdev_driver *mdev_bridge;
+static bool mdev_bridge_taken;
 
 /* how long a create waits for the bridge to be loaded; it is bound later, then */
 #define MDEV_LOAD_TIMEOUT	(30 * HZ)
@@ -25,7 +29,7 @@ static struct mdev_driver *mdev_bridge;
 static atomic_t mdev_loads = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(mdev_load_wait);
 
-/* for what may take long */
+/* for what may take for as long as user space likes */
 static struct workqueue_struct *mdev_workqueue;
 
 static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
@@ -114,7 +118,7 @@ static typeof(*((struct device *)NULL)->bus) mdev_bus = {
  */
 static void mdev_load(struct work_struct *work)
 {
-	if (!READ_ONCE(mdev_bridge))
+	if (!READ_ONCE(mdev_bridge_taken))
 		request_module(MDEV_CLASSIC_MODALIAS);
 	atomic_inc(&mdev_loads);
 	mdev_load_wake();
@@ -143,6 +147,11 @@ void mdev_bus_exit(void)
 	bus_unregister(&mdev_bus);
 }
 
+void mdev_bus_queue(struct work_struct *work)
+{
+	queue_work(mdev_workqueue, work);
+}
+
 /* Make @dev one of ours; it is added to the bus by device_add(). */
 void mdev_bus_adopt(struct device *dev)
 {
@@ -162,7 +171,8 @@ void mdev_load_wake(void)
  * Waits, as whoever creates a device expects a VFIO device. But modprobe may be
  * waiting for a vendor that is in its probe, and that vendor for the file to be left,
  * to unregister its parent: so this makes way for the latter, and does not wait for
- * ever. A bridge that comes later finds the device.
+ * ever. A bridge that comes later finds the device, as does one that is going now
+ * and is loaded again.
  *
  * Context: process context, sleeps; no locks held.
  * Return: 0, whether there is a bridge or not; -ENODEV if the parent is being registered
@@ -173,7 +183,7 @@ int mdev_load_bridge(struct mdev_parent_obj *parent)
 	int seen = atomic_read(&mdev_loads);
 	long ret;
 
-	if (READ_ONCE(mdev_bridge))
+	if (READ_ONCE(mdev_bridge_taken))
 		return 0;
 
 	/* if it is being set up, and that fails, then this file is waited for, too */
@@ -301,14 +311,15 @@ EXPORT_SYMBOL(mdev_unregister_driver);
  * It is bound to all classic devices there are and will be.
  *
  * Context: process context, sleeps.
- * Return: 0; -EBUSY if there is a bridge; or what driver_register() returns.
+ * Return: 0; -EBUSY if there is a bridge, or one that is going; or what
+ * driver_register() returns.
  */
 int mdev_register_bridge(struct mdev_driver *drv)
 {
 	int ret = -EBUSY;
 
 	down_write(&mdev_bridge_sem);
-	if (mdev_bridge)
+	if (mdev_bridge_taken)
 		goto out;
 
 	/* before driver_register(), which matches the devices there are */
@@ -317,6 +328,7 @@ int mdev_register_bridge(struct mdev_driver *drv)
 	ret = driver_register(&drv->driver);
 	if (ret)
 		WRITE_ONCE(mdev_bridge, NULL);
+	WRITE_ONCE(mdev_bridge_taken, !ret);
 out:
 	up_write(&mdev_bridge_sem);
 	mdev_load_wake();
@@ -328,7 +340,8 @@ EXPORT_SYMBOL_GPL(mdev_register_bridge);
  * mdev_unregister_bridge - take back mdev_register_bridge()
  * @drv: the driver
  *
- * The devices stay, without a driver.
+ * The devices stay, without a driver. Waits while VFIO holds one of them. Those that are
+ * created meanwhile have no driver.
  *
  * Context: process context, sleeps.
  */
@@ -336,7 +349,13 @@ void mdev_unregister_bridge(struct mdev_driver *drv)
 {
 	down_write(&mdev_bridge_sem);
 	WRITE_ONCE(mdev_bridge, NULL);
+	up_write(&mdev_bridge_sem);
+
+	/* with the lock held, nobody could create a device while this waits */
 	driver_unregister(&drv->driver);
+
+	down_write(&mdev_bridge_sem);
+	WRITE_ONCE(mdev_bridge_taken, false);
 	up_write(&mdev_bridge_sem);
 }
 EXPORT_SYMBOL_GPL(mdev_unregister_bridge);

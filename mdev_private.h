@@ -32,6 +32,12 @@
  * back to LIVE, and so does a refusal by the vendor, by way of RESERVED while
  * the driver is bound again.
  *
+ * VFIO's idea of open is wider than ours: whoever has opened the device's own node
+ * but not bound it, or is on the way in or out, keeps VFIO from unregistering the
+ * device, for which it waits without end. The bridge tells us; but it can begin
+ * after we have asked. So who removes a device has a worker unbind its driver, and
+ * can leave that alone: then the device is LIVE again when the worker is through.
+ *
  * Locks, outermost first:
  *
  *	mdev_parents_lock	mutex: the list of parents and their states
@@ -39,7 +45,8 @@
  *				down, for read while a device is created or
  *				removed. Readers only ever try: they come from
  *				sysfs files that the writer waits for.
- *	mdev_bridge_sem		which driver serves the classic door
+ *	mdev_bridge_sem		which driver serves the classic door; not held
+ *				while a driver is unbound
  *	device_lock(mdev)	the driver core's: probe against unbind; all that
  *				an administrator's "bind" and "unbind" take
  *	parent->devices_lock	spinlock: the list of the parent's devices
@@ -222,10 +229,14 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: its UUID is taken until the device is gone from sysfs
+ * @unbind_work: unbinds its driver for whoever removes it
  * @lock: protects the members below
  * @state: see enum mdev_device_state
  * @bound: its driver's probe has succeeded, its remove has not returned
  * @missed: while it was REMOVING, a driver came by or went
+ * @unbinding: @unbind_work is queued or at it
+ * @revive: whoever queued @unbind_work has given up
+ * @held: does VFIO hold it? While the bridge knows
  * @users: 1 while the VFIO device is open, classic door only
  * @holder: who has it open, or had
  */
@@ -238,10 +249,14 @@ struct mdev_device_obj {
 	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rb_node uuid_node;
+	struct work_struct unbind_work;
 	spinlock_t lock;		/* protects what follows */
 	enum mdev_device_state state;
 	bool bound;
 	bool missed;
+	bool unbinding;
+	bool revive;
+	bool (*held)(struct mdev_device *mdev);
 	unsigned int users;
 	struct mdev_holder holder;
 };
@@ -417,6 +432,7 @@ bool mdev_device_may_bind(struct mdev_device_obj *obj);
 void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound);
 void mdev_device_set_live(struct mdev_device_obj *obj);
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
+bool mdev_device_in_vfio(struct mdev_device_obj *obj);
 struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
 
 /* mdev_calls.c: what a vendor asks of the bridge */
@@ -439,6 +455,7 @@ int mdev_bus_init(void);
 void mdev_bus_exit(void);
 void mdev_bus_adopt(struct device *dev);
 int mdev_bus_attach(struct mdev_device_obj *obj);
+void mdev_bus_queue(struct work_struct *work);
 int mdev_load_bridge(struct mdev_parent_obj *parent);
 void mdev_load_wake(void);
 
@@ -477,6 +494,8 @@ const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
 int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge);
 void mdev_end_calls(struct mdev_device *mdev);
 void mdev_close(struct mdev_device *mdev);
+void mdev_set_held(struct mdev_device *mdev,
+		   bool (*held)(struct mdev_device *mdev));
 bool mdev_is_open(struct mdev_device *mdev);
 int mdev_vendor_errno(struct device *dev, const char *op, int ret);
 
