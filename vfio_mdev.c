@@ -24,6 +24,9 @@
 /* no region has that many capabilities, and no vendor makes us allocate more */
 #define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
 
+/* VFIO asks for a device every 10 s; the log says once a minute for which it waits */
+#define VFIO_MDEV_REQUESTS_PER_MESSAGE	6
+
 /* what this VFIO knows; compat/ has it that older ones know less */
 #define VFIO_MDEV_MIGRATION_FLAGS					\
 	(VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |		\
@@ -300,14 +303,21 @@ static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 	return mdev_vendor_errno(vdev->dev, "mmap", ret);
 }
 
-/* VFIO asks when the bridge is unbound from an open device. */
+/*
+ * VFIO asks when the bridge is unbound from a device that somebody holds: has it open,
+ * or a file of it that is not bound, or is just opening or closing it.
+ */
 static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
-	/* VFIO also asks while the last close is on its way out */
-	if (!mdev_is_open(mdev_of(vm)))
+	WRITE_ONCE(vm->waiting, true);
+	if (!mdev_is_open(mdev_of(vm))) {
+		/* the last close may be on its way out, which takes no time */
+		if (count % VFIO_MDEV_REQUESTS_PER_MESSAGE == 1)
+			dev_warn(vdev->dev, "driver unbound, but held by VFIO, waiting\n");
 		return;
+	}
 
 	if (vm->ops->request)
 		vm->ops->request(mdev_of(vm), count);
@@ -591,6 +601,17 @@ static long vfio_mdev_no_ioctl(struct mdev_device *mdev, unsigned int cmd,
 	return -EINVAL;
 }
 
+/*
+ * VFIO's count of who holds a device, itself among them: wider than open. The core has
+ * to know before it removes one, as VFIO waits then, and cannot be told to stop.
+ */
+static bool vfio_mdev_held(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return refcount_read(&vm->vdev.refcount) > !READ_ONCE(vm->waiting);
+}
+
 static int vfio_mdev_probe(struct mdev_device *mdev)
 {
 	struct vfio_mdev *vm;
@@ -611,11 +632,14 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 	if (vm->ops->log_start)
 		vm->vdev.log_ops = &vfio_mdev_log_ops;
 	dev_set_drvdata(&mdev->dev, vm);
+	mdev_set_held(mdev, vfio_mdev_held);
 
 	/* last: user space may open it at once */
 	ret = vfio_register_emulated_iommu_dev(&vm->vdev);
-	if (ret)
+	if (ret) {
+		mdev_set_held(mdev, NULL);
 		vfio_put_device(&vm->vdev);
+	}
 	return ret;
 }
 
@@ -624,6 +648,7 @@ static void vfio_mdev_remove(struct mdev_device *mdev)
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
 	vfio_unregister_group_dev(&vm->vdev);
+	mdev_set_held(mdev, NULL);
 	vfio_put_device(&vm->vdev);
 }
 

@@ -21,6 +21,7 @@ struct vfio_mdev_memory;
  *	1024 bytes of this one
  * @iommufd: user memory comes from an iommufd, and not from a container of type1;
  *	does not change while the device is open
+ * @waiting: VFIO waits for whoever holds it, and has dropped its own reference
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
@@ -29,6 +30,7 @@ struct vfio_mdev {
 		      unsigned long arg);
 	struct vfio_mdev_memory *memory;
 	bool iommufd;
+	bool waiting;
 };
 
 static inline struct vfio_mdev *to_vfio_mdev(struct vfio_device *vdev)
