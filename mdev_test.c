@@ -141,6 +141,7 @@ struct vendor {
 	int remove_ret;
 	bool hides_name;
 	bool rescans;
+	const struct device_driver *probes;
 	bool reenters;
 
 	/* what it has seen; the last device, if it is still there */
@@ -208,6 +209,9 @@ static int vendor_remove(struct mdev_device *mdev)
 		mdev->dev.kobj.name = mdev_get_drvdata(mdev);
 	/* as when a driver is registered just now */
 	if (v->rescans && bus_rescan_devices(mdev->dev.bus))
+		return -EIO;
+	/* as when it had looked at the device before that was claimed */
+	if (v->probes && device_driver_attach(v->probes, &mdev->dev) != -ENODEV)
 		return -EIO;
 	if (!v->remove_ret)
 		v->mdev = NULL;
@@ -1238,10 +1242,17 @@ static void remove_vendor_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
 	KUNIT_EXPECT_NOT_NULL(test, mdev_dev(v->mdev)->driver);
 	v->rescans = false;
+	/* so does one that is between match and probe */
+	v->probes = mdev_dev(v->mdev)->driver;
+	device_release_driver(mdev_dev(v->mdev));
+	KUNIT_ASSERT_EQ(test, remove->errno, admin_remove(v, 1));
+	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
+	KUNIT_EXPECT_PTR_EQ(test, v->probes, mdev_dev(v->mdev)->driver);
+	v->probes = NULL;
 
 	/* it has no say when the parent goes */
 	vendor_unregister(v);
-	KUNIT_EXPECT_EQ(test, 4, v->removes);
+	KUNIT_EXPECT_EQ(test, 5, v->removes);
 	KUNIT_EXPECT_FALSE(test, admin_sees(v, UUID, 1));
 }
 
@@ -1318,6 +1329,64 @@ static void remove_makes_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, v->removes);
 
 	mdev_close(v->mdev);
+	expect_end(test, unregister, 0);
+	KUNIT_EXPECT_EQ(test, 1, v->removes);
+}
+
+/* VFIO's part, for a device that it holds while nobody has it open. */
+static bool vfio_holds;
+
+static bool vfio_held(struct mdev_device *mdev)
+{
+	return READ_ONCE(vfio_holds);
+}
+
+static struct vendor *vendor_held(struct kunit *test, bool asks)
+{
+	struct vendor *v = vendor_new(test, "parent", false);
+
+	if (asks)
+		v->ops.request = vendor_request;
+	KUNIT_ASSERT_EQ(test, 0, vendor_register(v));
+	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
+	WRITE_ONCE(vfio_holds, true);
+	mdev_set_held(v->mdev, vfio_held);
+	return v;
+}
+
+static void remove_held(struct kunit *test)
+{
+	struct vendor *v = vendor_held(test, false);
+
+	KUNIT_EXPECT_EQ(test, -EBUSY, admin_remove(v, 1));
+	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
+	KUNIT_EXPECT_FALSE(test, mdev_is_open(v->mdev));
+	WRITE_ONCE(vfio_holds, false);
+	KUNIT_EXPECT_EQ(test, 0, admin_remove(v, 1));
+}
+
+static void remove_held_waits(struct kunit *test)
+{
+	struct vendor *v = vendor_held(test, true);
+	struct job *remove, *unregister;
+
+	remove = job_start(test, job_remove, v);
+	while (state_of(v->mdev) != MDEV_REMOVING)
+		usleep_range(100, 1000);
+	send_sig(SIGTERM, remove->task, 0);
+	expect_end(test, remove, -ERESTARTSYS);
+	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
+
+	remove = job_start(test, job_remove, v);
+	while (state_of(v->mdev) != MDEV_REMOVING)
+		usleep_range(100, 1000);
+	unregister = job_start(test, job_unregister, v);
+	expect_end(test, remove, -ENODEV);
+	KUNIT_EXPECT_FALSE(test, completion_done(&unregister->done));
+	KUNIT_EXPECT_EQ(test, 0, v->removes);
+	/* there is nobody whom the vendor could ask */
+	KUNIT_EXPECT_FALSE(test, completion_done(&v->requested));
+	WRITE_ONCE(vfio_holds, false);
 	expect_end(test, unregister, 0);
 	KUNIT_EXPECT_EQ(test, 1, v->removes);
 }
@@ -1503,6 +1572,8 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE(remove_waits_for_close),
 	KUNIT_CASE(remove_interrupted),
 	KUNIT_CASE(remove_makes_way),
+	KUNIT_CASE(remove_held),
+	KUNIT_CASE(remove_held_waits),
 	KUNIT_CASE(drvdata_survives_unbind),
 	KUNIT_CASE(form_mtype),
 	KUNIT_CASE(quota_exhausted),
