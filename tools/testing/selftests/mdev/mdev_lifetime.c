@@ -19,21 +19,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
+#include "test_modules/mdev_test_dma.h"
 
 #define PARENT		MDEV_CLASS "/mnull0"
 #define REGISTERED	"/sys/class/mnull/mnull0/registered"
 #define TYPE		"mnull0/mnull-1"
 #define PARAM		"/sys/module/mnull/parameters/"
+#define DMA_TYPE	"mdev_test_dma/platform-dma"
+#define ASYNC_TYPE	"mdev_test_async/mdev_test_async-a"
+#define ASYNC_CREATE	"mdev_test_async/mdev_supported_types/mdev_test_async-a/create"
+#define HOLD		"/sys/module/mdev_test_bridge/parameters/hold"
+#define DEVICES_FILE	"/sys/kernel/debug/mdev/devices"
 
-/* a client in a child, until it is killed; returns when it has the device */
-static pid_t holder_start(const char *uuid)
+static int hold_open(const char *uuid)
 {
 	struct vfio_client vc;
+
+	return vfio_open(&vc, uuid);
+}
+
+/* @hold in a child, until it is killed; returns when it has the device */
+static pid_t holder_start_by(int (*hold)(const char *uuid), const char *uuid)
+{
 	int fds[2], ret;
 	pid_t pid;
 
@@ -41,7 +58,7 @@ static pid_t holder_start(const char *uuid)
 		return -errno;
 	pid = fork_child();
 	if (!pid) {
-		ret = vfio_open(&vc, uuid);
+		ret = hold(uuid);
 		if (write(fds[1], &ret, sizeof(ret)) == sizeof(ret) && !ret)
 			pause();
 		child_exit(ret);
@@ -51,6 +68,11 @@ static pid_t holder_start(const char *uuid)
 	close(fds[0]);
 	close(fds[1]);
 	return ret ?: pid;
+}
+
+static pid_t holder_start(const char *uuid)
+{
+	return holder_start_by(hold_open, uuid);
 }
 
 static void holder_stop(pid_t pid)
@@ -519,6 +541,31 @@ TEST_F(unplug, killed_remover_loses_nothing)
 	EXPECT_EQ(0, mdev_remove(self->uuid));
 }
 
+/*
+ * Who unbinds it by hand has the device's lock while it is open. A write to "bind" is
+ * refused, and leaves nothing that the interrupted remover would have to do.
+ */
+TEST_F(unplug, killed_while_unbound)
+{
+	pid_t unbinder;
+	char buf[64];
+
+	unbinder = file_write_child(self->uuid, BRIDGE_DRIVER "/unbind");
+	ASSERT_TRUE(child_blocks(unbinder));
+	EXPECT_EQ(-ENODEV, file_write(self->uuid, BRIDGE_DRIVER "/bind"));
+	kill(self->remover, SIGTERM);
+	EXPECT_TRUE(wait_for(!child_running(self->remover)));
+	/* nor does it have any other lock */
+	EXPECT_EQ(0, mdev_available("mnull0/mnull-1") - 15);
+	EXPECT_TRUE(child_running(unbinder));
+
+	holder_stop(self->holder);
+	EXPECT_EQ(0, child_wait(unbinder));
+	EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	EXPECT_EQ(0, file_write(self->uuid, BRIDGE_DRIVER "/bind"));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
 TEST_F(unplug, makes_way_for_unregister)
 {
 	pid_t leaver = file_write_child("0", REGISTERED);
@@ -544,7 +591,371 @@ TEST_F_TIMEOUT(unplug, asks_again, 60)
 	EXPECT_EQ(0, child_wait(self->remover));
 }
 
-/* the bridge comes, fails and goes */
+/*
+ * Devices that VFIO holds though nobody has them open, as far as vendors and mdev are
+ * told: one's own node is open, but not bound; or it is just being closed, which
+ * waits for a lock of type1's while somebody accesses memory that never comes.
+ */
+
+FIXTURE(held) {
+	char uuid[UUID_LEN + 1];
+	pid_t holder;
+	int kmsg;
+};
+
+FIXTURE_VARIANT(held) {
+	bool iommufd;
+	bool request;
+};
+
+FIXTURE_VARIANT_ADD(held, group) {
+	.iommufd = false,
+};
+
+FIXTURE_VARIANT_ADD(held, cdev) {
+	.iommufd = true,
+};
+
+FIXTURE_VARIANT_ADD(held, group_unplug) {
+	.request = true,
+};
+
+FIXTURE_VARIANT_ADD(held, cdev_unplug) {
+	.iommufd = true,
+	.request = true,
+};
+
+static char held_other[UUID_LEN + 1];
+
+static int hold_node(const char *uuid)
+{
+	int fd = vfio_open_node(uuid);
+
+	return fd < 0 ? fd : 0;
+}
+
+/* memory of which no page is ever there */
+static void *memory_that_never_comes(size_t size)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	void *mem;
+	int fd;
+
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fd < 0 || mem == MAP_FAILED)
+		return NULL;
+	reg.range.start = (uintptr_t)mem;
+	reg.range.len = size;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		return NULL;
+	return mem;
+}
+
+static void *access_memory(void *client)
+{
+	struct vfio_client *vc = client;
+	static char data[8];
+	struct test_dma_rw rw = {
+		.addr = (uintptr_t)data,
+		.len = sizeof(data),
+	};
+
+	vfio_ioctl(vc->device, TEST_DMA_RW, &rw);
+	return NULL;
+}
+
+static void *close_device(void *client)
+{
+	vfio_close_device(client);
+	return NULL;
+}
+
+static int hold_closing(const char *uuid)
+{
+	static struct vfio_client first, second;
+	pthread_t accessor, closer;
+	void *mem;
+	int ret;
+
+	mem = memory_that_never_comes(1 << 16);
+	if (!mem)
+		return -errno;
+	ret = vfio_open(&first, held_other) ?:
+	      vfio_open_beside(&second, &first, uuid) ?:
+	      vfio_dma_map(&first, mem, 0, 1 << 16, true);
+	if (ret)
+		return ret;
+	pthread_create(&accessor, NULL, access_memory, &first);
+	sleep_ms(1000);
+	pthread_create(&closer, NULL, close_device, &second);
+	/* the vendor's part of it is over */
+	return wait_for(!module_refs("mnull")) ? 0 : -ETIMEDOUT;
+}
+
+FIXTURE_SETUP(held)
+{
+	if (!vfio_use_iommufd(variant->iommufd))
+		SKIP(return, "no iommufd in this kernel");
+	if (!variant->iommufd && !memory_that_never_comes(1 << 12))
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load(variant->request ? "mnull request=1" : "mnull"));
+	uuid_next(self->uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	if (variant->iommufd) {
+		self->holder = holder_start_by(hold_node, self->uuid);
+	} else {
+		ASSERT_EQ(0, module_load("mdev_test_dma"));
+		uuid_next(held_other);
+		ASSERT_EQ(0, mdev_create(DMA_TYPE, held_other));
+		self->holder = holder_start_by(hold_closing, self->uuid);
+	}
+	ASSERT_LT(0, self->holder);
+	EXPECT_EQ(0, module_refs("mnull"));
+	self->kmsg = kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+}
+
+FIXTURE_TEARDOWN(held)
+{
+	if (self->holder > 0)
+		holder_stop(self->holder);
+	close(self->kmsg);
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+/* the line of this device in debugfs ends like this */
+static bool device_line_ends(const char *uuid, const char *end)
+{
+	static char buf[1 << 16];
+	char *line, *rest = buf;
+	size_t len;
+
+	if (file_read(buf, sizeof(buf), DEVICES_FILE) < 0)
+		return false;
+	while ((line = strsep(&rest, "\n"))) {
+		len = strlen(line);
+		if (!strncmp(line, uuid, UUID_LEN) && len > strlen(end) &&
+		    !strcmp(line + len - strlen(end), end))
+			return true;
+	}
+	return false;
+}
+
+/* a device that can be removed is at once, or it is busy at once */
+TEST_F(held, remove_returns)
+{
+	long start = now_ms();
+	pid_t remover;
+	int i;
+
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (file_exists("/sys/kernel/debug/mdev"))
+		EXPECT_TRUE(device_line_ends(self->uuid, " live vfio_mdev - vfio"));
+	if (variant->request) {
+		remover = mdev_remove_child(self->uuid);
+		EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid,
+				      "to be removed, not open"));
+		EXPECT_TRUE(child_running(remover));
+		EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
+		kill(remover, SIGTERM);
+		EXPECT_TRUE(wait_for(!child_running(remover)));
+		EXPECT_EQ(-ECANCELED, child_wait(remover));
+		/* it has not been told anything */
+		EXPECT_EQ(0, file_read_int(MDEV_DEVICES "/%s/vendor/requests",
+					   self->uuid));
+		remover = mdev_remove_child(self->uuid);
+		ASSERT_TRUE(child_blocks(remover));
+		holder_stop(self->holder);
+		EXPECT_EQ(0, child_wait(remover));
+	} else {
+		for (i = 0; i < 20; i++)
+			EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+		EXPECT_GT(1000, now_ms() - start);
+		EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid,
+				      "not removed: not open"));
+		holder_stop(self->holder);
+		EXPECT_EQ(0, mdev_remove(self->uuid));
+	}
+	self->holder = 0;
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+TEST_F(held, unregister_says_for_whom)
+{
+	pid_t leaver = file_write_child("0", REGISTERED);
+
+	EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid, "to be removed, not open"));
+	EXPECT_TRUE(child_running(leaver));
+	EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
+	holder_stop(self->holder);
+	self->holder = 0;
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+/* nobody else waits with whoever unbinds it by hand */
+TEST_F(held, unbound_by_hand)
+{
+	char other[UUID_LEN + 1];
+	pid_t unbinder;
+
+	unbinder = file_write_child(self->uuid, BRIDGE_DRIVER "/unbind");
+	ASSERT_TRUE(child_blocks(unbinder));
+	if (!variant->request)
+		EXPECT_EQ(-EBUSY, mdev_remove(self->uuid));
+	uuid_next(other);
+	EXPECT_EQ(0, mdev_create(TYPE, other));
+	EXPECT_EQ(0, mdev_remove(other));
+	EXPECT_TRUE(kmsg_find(self->kmsg, self->uuid, "unbound, but held by VFIO"));
+	EXPECT_TRUE(child_running(unbinder));
+	holder_stop(self->holder);
+	self->holder = 0;
+	EXPECT_EQ(0, child_wait(unbinder));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
+
+/* an open device keeps the bridge, one that is only held does not */
+TEST_F(held, bridge_goes)
+{
+	char other[UUID_LEN + 1], buf[64];
+	pid_t unloader;
+
+	if (!variant->iommufd) {
+		EXPECT_EQ(-EAGAIN, module_delete("vfio_mdev"));
+		return;
+	}
+	unloader = fork_child();
+	if (!unloader)
+		child_exit(module_delete("vfio_mdev"));
+	ASSERT_TRUE(child_blocks(unloader));
+	uuid_next(other);
+	EXPECT_EQ(0, mdev_create(TYPE, other));
+	EXPECT_EQ(-ENOENT, mdev_driver_name(other, buf, sizeof(buf)));
+	EXPECT_TRUE(child_running(unloader));
+	holder_stop(self->holder);
+	self->holder = 0;
+	EXPECT_EQ(0, child_wait(unloader));
+
+	ASSERT_EQ(0, modules_settle());
+	ASSERT_EQ(0, module_load("vfio_mdev"));
+	EXPECT_EQ(0, mdev_driver_name(other, buf, sizeof(buf)));
+	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+}
+
+/*
+ * The same when it begins after mdev has looked: a bridge whose remove does not
+ * return stands in for VFIO.
+ */
+
+FIXTURE(stuck) {
+	char uuid[UUID_LEN + 1];
+	char other[UUID_LEN + 1];
+};
+
+FIXTURE_SETUP(stuck)
+{
+	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, module_load("mdev_test_bridge"));
+	ASSERT_EQ(0, module_load("mnull"));
+	uuid_next(self->uuid);
+	uuid_next(self->other);
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	ASSERT_EQ(0, file_write("1", HOLD));
+}
+
+FIXTURE_TEARDOWN(stuck)
+{
+	file_write("0", HOLD);
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, mdev_leftovers());
+}
+
+TEST_F(stuck, remover_is_killed)
+{
+	pid_t remover;
+	char buf[64];
+
+	remover = mdev_remove_child(self->uuid);
+	ASSERT_TRUE(child_blocks(remover));
+	kill(remover, SIGKILL);
+	EXPECT_TRUE(wait_for(!child_running(remover)));
+	EXPECT_EQ(-ENODEV, mdev_remove(self->uuid));
+	EXPECT_EQ(0, mdev_create(TYPE, self->other));
+	EXPECT_EQ(0200, file_mode(MDEV_DEVICES "/%s/remove", self->uuid));
+
+	/* as it was before */
+	ASSERT_EQ(0, file_write("0", HOLD));
+	EXPECT_TRUE(wait_for(mdev_remove(self->other) == 0));
+	EXPECT_TRUE(wait_for(file_write(self->uuid,
+					"/sys/bus/mdev/drivers/mdev_test_bridge/unbind") ==
+			     0));
+	EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	EXPECT_TRUE(wait_for(mdev_remove(self->uuid) == 0));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+TEST_F(stuck, remover_makes_way)
+{
+	pid_t remover, leaver;
+
+	remover = mdev_remove_child(self->uuid);
+	ASSERT_TRUE(child_blocks(remover));
+	leaver = file_write_child("0", REGISTERED);
+	EXPECT_TRUE(wait_for(!child_running(remover)));
+	EXPECT_EQ(-ENODEV, child_wait(remover));
+	EXPECT_TRUE(child_running(leaver));
+	ASSERT_EQ(0, file_write("0", HOLD));
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+}
+
+/* killed first, and then the parent goes */
+TEST_F(stuck, killed_and_unregistered)
+{
+	pid_t remover, leaver;
+
+	remover = mdev_remove_child(self->uuid);
+	ASSERT_TRUE(child_blocks(remover));
+	kill(remover, SIGKILL);
+	EXPECT_TRUE(wait_for(!child_running(remover)));
+	leaver = file_write_child("0", REGISTERED);
+	ASSERT_TRUE(child_blocks(leaver));
+	ASSERT_EQ(0, file_write("0", HOLD));
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+	ASSERT_EQ(0, file_write("1", REGISTERED));
+	EXPECT_EQ(0, mdev_create(TYPE, self->uuid));
+}
+
+TEST_F(stuck, bridge_goes)
+{
+	pid_t unloader, creator;
+	char buf[64];
+
+	unloader = fork_child();
+	if (!unloader)
+		child_exit(module_delete("mdev_test_bridge"));
+	ASSERT_TRUE(child_blocks(unloader));
+	/* its place is not free yet; nobody waits for that */
+	EXPECT_NE(0, system("modprobe vfio_mdev 2>/dev/null"));
+	creator = mdev_create_child(TYPE, self->other);
+	EXPECT_TRUE(wait_for(!child_running(creator)));
+	EXPECT_EQ(0, child_wait(creator));
+	EXPECT_EQ(-ENOENT, mdev_driver_name(self->other, buf, sizeof(buf)));
+	EXPECT_TRUE(child_running(unloader));
+
+	ASSERT_EQ(0, file_write("0", HOLD));
+	EXPECT_EQ(0, child_wait(unloader));
+	ASSERT_EQ(0, module_load("vfio_mdev"));
+	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	EXPECT_EQ(0, mdev_driver_name(self->other, buf, sizeof(buf)));
+	EXPECT_EQ(0, mdev_remove(self->uuid));
+}
 
 /*
  * The vendor's memory is the vendor's again when unregistering returns: mnull
@@ -815,6 +1226,8 @@ TEST_F(names, are_free_after_unload)
 	EXPECT_EQ(0, names(&self->tree, false));
 }
 
+/* the bridge comes, fails and goes */
+
 FIXTURE(bridge) {
 	char uuid[UUID_LEN + 1];
 	char modprobe[256];
@@ -889,6 +1302,75 @@ TEST_F(bridge, not_to_be_had)
 	ASSERT_EQ(0, module_load("vfio_mdev"));
 	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
 	EXPECT_STREQ("vfio_mdev", buf);
+}
+
+/* what is put in the place of modprobe and does not end while this file is there */
+#define SLOW_MODPROBE	"/tmp/slow_modprobe"
+
+static int slow_modprobe(void)
+{
+	FILE *f = fopen(SLOW_MODPROBE, "w");
+
+	if (!f)
+		return -errno;
+	fprintf(f, "#!/bin/sh\nwhile [ -e $0 ]; do sleep .1; done\n");
+	fclose(f);
+	return chmod(SLOW_MODPROBE, 0755) ? -errno :
+	       file_write(SLOW_MODPROBE, MODPROBE);
+}
+
+/* a create that waits for the bridge has nothing that others need */
+TEST_F(bridge, loading_takes_long)
+{
+	pid_t creator, leaver;
+	char buf[64];
+
+	ASSERT_EQ(0, slow_modprobe());
+	creator = mdev_create_child(TYPE, self->uuid);
+	ASSERT_TRUE(child_blocks(creator));
+	kill(creator, SIGKILL);
+	EXPECT_TRUE(wait_for(!child_running(creator)));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+
+	creator = mdev_create_child(TYPE, self->uuid);
+	ASSERT_TRUE(child_blocks(creator));
+	leaver = file_write_child("0", REGISTERED);
+	EXPECT_TRUE(wait_for(!child_running(leaver)));
+	EXPECT_EQ(0, child_wait(leaver));
+	EXPECT_EQ(-ENODEV, child_wait(creator));
+	ASSERT_EQ(0, file_write("1", REGISTERED));
+
+	/* loaded by hand, it is there at once */
+	creator = mdev_create_child(TYPE, self->uuid);
+	ASSERT_TRUE(child_blocks(creator));
+	ASSERT_EQ(0, module_load("vfio_mdev"));
+	EXPECT_TRUE(wait_for(!child_running(creator)));
+	EXPECT_EQ(0, child_wait(creator));
+	EXPECT_EQ(0, mdev_driver_name(self->uuid, buf, sizeof(buf)));
+	unlink(SLOW_MODPROBE);
+}
+
+/* modprobe waits for a probe, that for whoever is in "create", and that for modprobe */
+TEST_F(bridge, loading_waits_for_vendor)
+{
+	pid_t loader, creator;
+	int ret;
+
+	loader = fork_child();
+	if (!loader)
+		child_exit(module_load("mdev_test_async"));
+	ASSERT_TRUE(wait_for(file_exists(MDEV_CLASS "/" ASYNC_CREATE)));
+	creator = mdev_create_child(ASYNC_TYPE, self->uuid);
+	EXPECT_TRUE(wait_for(!child_running(creator)));
+	/* it may have been quicker than the vendor */
+	ret = child_wait(creator);
+	if (ret)
+		EXPECT_EQ(-ENODEV, ret);
+	EXPECT_TRUE(wait_for(!child_running(loader)));
+	EXPECT_EQ(0, child_wait(loader));
+	EXPECT_FALSE(mdev_exists(self->uuid));
+	EXPECT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_TRUE(module_loaded("vfio_mdev"));
 }
 
 TEST_F(bridge, probe_error_undoes_create)

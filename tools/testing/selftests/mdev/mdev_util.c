@@ -289,7 +289,7 @@ int modules_reset(void)
 	static const char * const names[] = {
 		"mtty", "mnull", "mdisp", "medu",
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
-		"mdev_test_classic", "mdev_test_classic_5_13",
+		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
 		"mdev_test_modern", "mdev_test_fail",
 		"vfio_mdev", "mdev",
@@ -749,6 +749,20 @@ static int only_entry(char *buf, size_t size, const char *path)
 	return ret;
 }
 
+int vfio_open_node(const char *uuid)
+{
+	char path[PATH_MAX], name[NAME_MAX + 1];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), MDEV_DEVICES "/%s/vfio-dev", uuid);
+	ret = only_entry(name, sizeof(name), path);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	ret = open_fd(&fd, path);
+	return ret ?: fd;
+}
+
 static int open_cdev(struct vfio_client *vc, const char *uuid)
 {
 	struct vfio_device_bind_iommufd bind = {
@@ -759,17 +773,12 @@ static int open_cdev(struct vfio_client *vc, const char *uuid)
 		.argsz = sizeof(attach),
 		.pt_id = vc->ioas,
 	};
-	char path[PATH_MAX], name[NAME_MAX + 1];
 	int ret;
 
-	snprintf(path, sizeof(path), MDEV_DEVICES "/%s/vfio-dev", uuid);
-	ret = only_entry(name, sizeof(name), path);
-	if (ret)
+	ret = vfio_open_node(uuid);
+	if (ret < 0)
 		return ret;
-	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
-	ret = open_fd(&vc->device, path);
-	if (ret)
-		return ret;
+	vc->device = ret;
 	ret = vfio_ioctl(vc->device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (!ret)
 		ret = vfio_ioctl(vc->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,

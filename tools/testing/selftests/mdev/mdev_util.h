@@ -169,6 +169,8 @@ bool vfio_use_iommufd(bool iommufd);
 /* all but opening the device; for its own node, this is only the iommufd */
 int vfio_attach(struct vfio_client *vc, const char *uuid);
 int vfio_open_device(struct vfio_client *vc, const char *uuid);
+/* only its own node: an fd that is not bound to an iommufd */
+int vfio_open_node(const char *uuid);
 /* all of it */
 int vfio_open(struct vfio_client *vc, const char *uuid);
 /* a second device in the memory of the first */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A bridge in place of vfio_mdev whose probe fails when it is told to.
+ * A bridge in place of vfio_mdev whose probe fails, and whose remove waits, when it is
+ * told to: as VFIO does for whoever opens a device just then.
  */
+#include <linux/delay.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
 
@@ -11,13 +13,24 @@ static int fail_probe;
 module_param(fail_probe, int, 0644);
 MODULE_PARM_DESC(fail_probe, "errno for probe, 0: succeed");
 
+static bool hold;
+module_param(hold, bool, 0644);
+MODULE_PARM_DESC(hold, "remove does not return");
+
 static int test_bridge_probe(struct mdev_device *mdev)
 {
 	return -fail_probe;
 }
 
+static void test_bridge_remove(struct mdev_device *mdev)
+{
+	while (READ_ONCE(hold))
+		msleep(200);
+}
+
 static struct mdev_driver test_bridge = {
 	.probe	= test_bridge_probe,
+	.remove	= test_bridge_remove,
 	.driver	= {
 		.name		= "mdev_test_bridge",
 		.owner		= THIS_MODULE,
