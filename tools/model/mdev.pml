@@ -58,7 +58,8 @@ typedef Device {
 	bool uuid;		/* taken */
 	bool listed;		/* in parent->devices */
 	bool locked;		/* device_lock() */
-	bool bound;
+	bool bound;		/* VFIO takes new users */
+	bool driver;		/* the source's "bound": until it is unbound */
 	bool missed;
 	byte users;
 	byte known;		/* references of those who bind */
@@ -167,7 +168,12 @@ inline device_unlock()
 inline unbind()
 {
 	dev[d].bound = false;
-	dev[d].users == 0
+	atomic {
+		dev[d].users == 0;
+		dev[d].missed = dev[d].missed ||
+				(dev[d].driver && dev[d].state == REMOVING);
+		dev[d].driver = false
+	}
 }
 
 /* The end of a bind, with the device locked. */
@@ -176,10 +182,13 @@ inline mdev_probe()
 #ifdef NO_PROBE_CHECK
 	ok = true;
 #else
-	ok = dev[d].state != REMOVING;
+	atomic {
+		ok = dev[d].state != REMOVING;
+		dev[d].missed = dev[d].missed || !ok
+	}
 #endif
 	if
-	:: ok -> dev[d].bound = true
+	:: ok -> atomic { dev[d].bound = true; dev[d].driver = true }
 	:: ok && !over -> ok = false
 	:: else
 	fi
@@ -226,7 +235,7 @@ inline mdev_device_destroy()
 	file_remove(dev[d].remove);
 	atomic {
 		assert(dev[d].state != LIVE);
-		assert(!dev[d].bound && !dev[d].users);
+		assert(!dev[d].bound && !dev[d].driver && !dev[d].users);
 		dev[d].missed = false;
 		dev[d].uuid = false
 	}
@@ -299,11 +308,11 @@ inline create_store()
 	fi
 }
 
-/* A removal is off; the driver comes back if again. */
+/* A removal is off; the driver that came or went comes back. */
 inline mdev_device_revive()
 {
 	atomic {
-		again = again || dev[d].missed;
+		again = dev[d].missed && !dev[d].driver;
 		dev[d].missed = false;
 		dev[d].state = (again -> RESERVED : LIVE)
 	}
@@ -352,7 +361,7 @@ inline mdev_device_claim()
 		:: dev[d].users && !over -> ret = EINTR
 		fi;
 		if
-		:: ret != OK -> again = false; mdev_device_revive()
+		:: ret != OK -> mdev_device_revive()
 		:: else
 		fi
 	:: else
@@ -364,7 +373,6 @@ inline mdev_device_claim()
 inline mdev_device_retire(forced)
 {
 	assert(dev[d].state == REMOVING && !dev[d].users);
-	again = dev[d].bound;
 	device_lock();
 	unbind();
 	device_unlock();
