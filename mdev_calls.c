@@ -168,19 +168,31 @@ void mdev_calls_init(struct mdev_device_obj *obj)
 	obj->calls = &mdev_vendor_calls;
 }
 
-void mdev_calls_begin(struct mdev_device_obj *obj,
+/**
+ * mdev_begin_calls - the vendor of an open device may call the bridge
+ * @mdev: the device
+ * @bridge: what it can ask for
+ *
+ * Once after mdev_open(), when the bridge is ready for it.
+ *
+ * Context: process context.
+ */
+void mdev_begin_calls(struct mdev_device *mdev,
 		      const struct mdev_bridge_ops *bridge)
 {
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
 	obj->bridge = bridge;
-	/* dropped in mdev_end_calls(); publishes what is above */
+	/* dropped in mdev_end_calls(); publishes what the bridge has prepared */
 	atomic_set_release(&obj->nr_calls, 1);
 }
+EXPORT_SYMBOL_GPL(mdev_begin_calls);
 
 /**
  * mdev_end_calls - the vendor of an open device is to call the bridge no more
  * @mdev: the device
  *
- * Once after mdev_open(). Waits for the calls that are under way, such as a
+ * Once after mdev_begin_calls(). Waits for the calls that are under way, such as a
  * mdev_pin_pages(); from then on they fail.
  *
  * Context: process context, sleeps.
@@ -189,7 +201,7 @@ void mdev_end_calls(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 
-	/* taken in mdev_calls_begin(); the last one wakes us, see mdev_bridge_put() */
+	/* taken in mdev_begin_calls(); the last one wakes us, see mdev_bridge_put() */
 	if (!atomic_dec_and_test(&obj->nr_calls))
 		wait_var_event(&obj->nr_calls, !atomic_read(&obj->nr_calls));
 }

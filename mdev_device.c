@@ -236,7 +236,6 @@ static void mdev_device_revive(struct mdev_device_obj *obj)
 /**
  * mdev_open - the bridge opens a device
  * @mdev: the device
- * @bridge: what its vendor can ask for
  *
  * From now on the device is not removed, and its parent not unregistered, until
  * mdev_close().
@@ -244,7 +243,7 @@ static void mdev_device_revive(struct mdev_device_obj *obj)
  * Context: process context; the bridge opens a device once at a time.
  * Return: 0, or -ENODEV if the device is being removed.
  */
-int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
+int mdev_open(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 	int ret = -ENODEV;
@@ -255,7 +254,6 @@ int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge)
 		atomic_inc(&obj->type->parent->open);
 		obj->holder.pid = task_tgid_nr(current);
 		mdev_copy_comm(obj->holder.comm, current->comm);
-		mdev_calls_begin(obj, bridge);
 		ret = 0;
 	}
 	spin_unlock(&obj->lock);
@@ -267,7 +265,7 @@ EXPORT_SYMBOL_GPL(mdev_open);
  * mdev_close - take back mdev_open()
  * @mdev: the device; the vendor's part of it may be gone when this returns
  *
- * After mdev_end_calls().
+ * After mdev_end_calls(), if the vendor could call.
  *
  * Context: process context.
  */

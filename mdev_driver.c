@@ -27,6 +27,8 @@ static bool mdev_bridge_taken;
 
 /* how often user space was done with loading it, or with failing to */
 static atomic_t mdev_loads = ATOMIC_INIT(0);
+/* how many creates wait for that */
+static atomic_t mdev_load_waiters = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(mdev_load_wait);
 
 /* for what may take for as long as user space likes */
@@ -118,7 +120,8 @@ static typeof(*((struct device *)NULL)->bus) mdev_bus = {
  */
 static void mdev_load(struct work_struct *work)
 {
-	if (!READ_ONCE(mdev_bridge_taken))
+	/* it may be late, and the bridge have come and gone meanwhile */
+	if (atomic_read(&mdev_load_waiters) && !READ_ONCE(mdev_bridge_taken))
 		request_module(MDEV_CLASSIC_MODALIAS);
 	atomic_inc(&mdev_loads);
 	mdev_load_wake();
@@ -191,6 +194,7 @@ int mdev_load_bridge(struct mdev_parent_obj *parent)
 		return -ENODEV;
 	up_read(&parent->unreg_sem);
 
+	atomic_inc(&mdev_load_waiters);
 	/* dropped in mdev_load() */
 	__module_get(THIS_MODULE);
 	if (!queue_work(mdev_workqueue, &mdev_load_work))
@@ -207,6 +211,7 @@ int mdev_load_bridge(struct mdev_parent_obj *parent)
 						  atomic_read(&mdev_loads) != seen ||
 						  mdev_parent_leaving(parent),
 						  MDEV_LOAD_GRACE);
+	atomic_dec(&mdev_load_waiters);
 	if (ret < 0)
 		return ret;
 	return mdev_parent_leaving(parent) ? -ENODEV : 0;

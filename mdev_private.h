@@ -437,8 +437,6 @@ struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
 
 /* mdev_calls.c: what a vendor asks of the bridge */
 void mdev_calls_init(struct mdev_device_obj *obj);
-void mdev_calls_begin(struct mdev_device_obj *obj,
-		      const struct mdev_bridge_ops *bridge);
 
 /* mdev_sysfs.c: everything an administrator sees */
 int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
@@ -491,7 +489,9 @@ void mdev_late_detach(void);
 int mdev_register_bridge(struct mdev_driver *drv);
 void mdev_unregister_bridge(struct mdev_driver *drv);
 const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
-int mdev_open(struct mdev_device *mdev, const struct mdev_bridge_ops *bridge);
+int mdev_open(struct mdev_device *mdev);
+void mdev_begin_calls(struct mdev_device *mdev,
+		      const struct mdev_bridge_ops *bridge);
 void mdev_end_calls(struct mdev_device *mdev);
 void mdev_close(struct mdev_device *mdev);
 void mdev_set_held(struct mdev_device *mdev,

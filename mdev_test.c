@@ -873,7 +873,7 @@ static void vendor_memory(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, refs, kref_of(parent));
 	KUNIT_EXPECT_EQ(test, -ENODEV, admin_read(file));
-	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(to_mdev_device(dev), NULL));
+	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(to_mdev_device(dev)));
 	KUNIT_EXPECT_NULL(test, type->parent->dev);
 	KUNIT_EXPECT_NULL(test, type->parent->ops);
 	KUNIT_EXPECT_NULL(test, type->parent->parent);
@@ -1144,7 +1144,7 @@ static void open_in_state(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, MDEV_LIVE, state_of(v->mdev));
 	for (i = 0; i < ARRAY_SIZE(expected); i++) {
 		set_state(v->mdev, i);
-		ret = mdev_open(v->mdev, NULL);
+		ret = mdev_open(v->mdev);
 		KUNIT_EXPECT_EQ(test, expected[i], ret);
 		KUNIT_EXPECT_EQ(test, !ret, mdev_is_open(v->mdev));
 		KUNIT_EXPECT_EQ(test, !ret, atomic_read(&parent->open));
@@ -1198,7 +1198,7 @@ static void remove_in_state(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
 	if (removal->open)
-		KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev, NULL));
+		KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev));
 	set_state(v->mdev, removal->state);
 	KUNIT_ASSERT_EQ(test, removal->ret, admin_remove(v, 1));
 
@@ -1270,12 +1270,12 @@ static struct vendor *vendor_asking(struct kunit *test, struct job **remove)
 	v->ops.request = vendor_request;
 	KUNIT_ASSERT_EQ(test, 0, vendor_register(v));
 	KUNIT_ASSERT_EQ(test, 0, admin_create(v, "a", 1));
-	KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev, NULL));
+	KUNIT_ASSERT_EQ(test, 0, mdev_open(v->mdev));
 	*remove = job_start(test, job_remove, v);
 	expect_request(test, v);
 	KUNIT_EXPECT_FALSE(test, completion_done(&(*remove)->done));
 	KUNIT_EXPECT_EQ(test, MDEV_REMOVING, state_of(v->mdev));
-	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev, NULL));
+	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev));
 	KUNIT_EXPECT_EQ(test, -ENODEV, admin_remove(v, 1));
 	return v;
 }
@@ -1325,7 +1325,7 @@ static void remove_makes_way(struct kunit *test)
 	/* which somebody else does; nobody waits for that */
 	mdev_unregister_device(v->dev);
 	KUNIT_EXPECT_FALSE(test, completion_done(&unregister->done));
-	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev, NULL));
+	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(v->mdev));
 	KUNIT_EXPECT_EQ(test, 0, v->removes);
 
 	mdev_close(v->mdev);

@@ -130,7 +130,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 	int ret;
 
 	/* first: from here on the ops stay where they are */
-	ret = mdev_open(mdev_of(vm), &vfio_mdev_bridge_ops);
+	ret = mdev_open(mdev_of(vm));
 	if (ret)
 		return ret;
 
@@ -142,6 +142,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 	ret = vfio_mdev_memory_begin(vm);
 	if (ret)
 		goto err_module;
+	mdev_begin_calls(mdev_of(vm), &vfio_mdev_bridge_ops);
 	if (vm->ops->open) {
 		ret = mdev_vendor_errno(vm->vdev.dev, "open",
 					vm->ops->open(mdev_of(vm)));
@@ -155,13 +156,9 @@ err_memory:
 	vfio_mdev_memory_end(vm);
 	mdev_end_calls(mdev_of(vm));
 	vfio_mdev_memory_forget(vm);
-	module_put(vm->ops->owner);
-	mdev_close(mdev_of(vm));
-	return ret;
 err_module:
 	module_put(vm->ops->owner);
 err_close:
-	mdev_end_calls(mdev_of(vm));
 	mdev_close(mdev_of(vm));
 	return ret;
 }

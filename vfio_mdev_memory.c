@@ -170,6 +170,7 @@ struct vfio_mdev_listener {
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
  * @kept: what VFIO has not pinned any more, but the vendor believes that it has
  * @kept_pages: number of pages in @kept
+ * @kept_from: what is kept from this address on is still to be told to the vendor
  * @unmaps: ranges in which nothing is pinned
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
@@ -189,6 +190,7 @@ struct vfio_mdev_memory {
 	struct rb_root_cached pins;
 	struct rb_root_cached kept;
 	unsigned long kept_pages;
+	u64 kept_from;
 	struct list_head unmaps;
 	unsigned int asks;
 	bool telling;
@@ -759,6 +761,7 @@ static void vfio_mdev_keep_one(struct vfio_mdev_memory *mem,
 	vfio_mdev_pin_get(pin);
 	vfio_mdev_pins_insert(pin, &mem->kept);
 	mem->kept_pages += vfio_mdev_pin_npage(pin);
+	mem->kept_from = min(mem->kept_from, pin->first);
 	vfio_mdev_pins_insert(&stand_in, &mem->pins);
 	spin_unlock(&mem->lock);
 
@@ -807,6 +810,9 @@ static void vfio_mdev_keep(struct vfio_mdev_memory *mem)
 	spin_lock(&mem->lock);
 	for (; (pin = vfio_mdev_keep_next(mem)); count++)
 		vfio_mdev_keep_one(mem, pin);
+	/* what keeps us may have kept the vendor from being told at all */
+	if (count && mem->telling)
+		queue_work(vfio_mdev_wq, &mem->tell_work);
 	spin_unlock(&mem->lock);
 	if (count)
 		dev_err_ratelimited(mem->vm->vdev.dev,
@@ -850,6 +856,24 @@ out:
 
 /* --- the vendor is told --- */
 
+/* The next of the pins that are kept, if there is one to tell the vendor of. */
+static bool vfio_mdev_tell_kept(struct vfio_mdev_memory *mem, u64 *first, u64 *last)
+{
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&mem->lock);
+
+	pin = vfio_mdev_pins_iter_first(&mem->kept, mem->kept_from, U64_MAX);
+	mem->kept_from = U64_MAX;
+	if (!pin)
+		return false;
+	*first = pin->first;
+	*last = pin->last;
+	if (pin->last < U64_MAX)
+		mem->kept_from = pin->last + 1;
+	return true;
+}
+
 /* A range to tell the vendor of, if it still has anything there. */
 static bool vfio_mdev_tell_next(struct vfio_mdev_memory *mem, u64 *first, u64 *last)
 {
@@ -867,6 +891,8 @@ static bool vfio_mdev_tell_next(struct vfio_mdev_memory *mem, u64 *first, u64 *l
 		if (found)
 			break;
 	}
+	if (!found)
+		found = vfio_mdev_tell_kept(mem, first, last);
 	spin_unlock(&mem->lock);
 	return found;
 }
@@ -1100,6 +1126,7 @@ static struct vfio_mdev_memory *vfio_mdev_memory_alloc(struct vfio_mdev *vm,
 	spin_lock_init(&mem->lock);
 	mem->pins = RB_ROOT_CACHED;
 	mem->kept = RB_ROOT_CACHED;
+	mem->kept_from = U64_MAX;
 	INIT_LIST_HEAD(&mem->unmaps);
 	INIT_WORK(&mem->tell_work, vfio_mdev_tell_work);
 	INIT_WORK(&mem->keep_work, vfio_mdev_keep_work);
