@@ -18,6 +18,9 @@ static const struct mdev_bridge_ops *mdev_bridge_get(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 
+	/* or calls that overlap could go on for ever */
+	if (READ_ONCE(obj->calls_end))
+		return NULL;
 	return atomic_inc_not_zero(&obj->nr_calls) ? obj->bridge : NULL;
 }
 
@@ -183,6 +186,7 @@ void mdev_begin_calls(struct mdev_device *mdev,
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 
 	obj->bridge = bridge;
+	WRITE_ONCE(obj->calls_end, false);
 	/* dropped in mdev_end_calls(); publishes what the bridge has prepared */
 	atomic_set_release(&obj->nr_calls, 1);
 }
@@ -201,6 +205,7 @@ void mdev_end_calls(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 
+	WRITE_ONCE(obj->calls_end, true);
 	/* taken in mdev_begin_calls(); the last one wakes us, see mdev_bridge_put() */
 	if (!atomic_dec_and_test(&obj->nr_calls))
 		wait_var_event(&obj->nr_calls, !atomic_read(&obj->nr_calls));

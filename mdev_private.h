@@ -226,6 +226,7 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @calls: what the classic vendor can ask for, see mdev_calls.c
  * @bridge: what the bridge does of that while the device is open
  * @nr_calls: of the vendor into @bridge, and one while there may be more; 0 otherwise
+ * @calls_end: no more are let in
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: its UUID is taken until the device is gone from sysfs
@@ -246,6 +247,7 @@ struct mdev_device_obj {
 	const struct mdev_bridge_ops *calls;
 	const struct mdev_bridge_ops *bridge;
 	atomic_t nr_calls;
+	bool calls_end;
 	struct mdev_type_obj *type;
 	bool vendor_files;
 	struct rb_node uuid_node;

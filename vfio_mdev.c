@@ -480,6 +480,11 @@ vfio_mdev_migration_set_state(struct vfio_device *vdev,
 	return vm->ops->migration_set_state(mdev_of(vm), new_state);
 }
 
+static int vfio_mdev_ask_state(struct vfio_mdev *vm, void *state)
+{
+	return vm->ops->migration_get_state(mdev_of(vm), state);
+}
+
 /* VFIO also asks for a file in debugfs, whether the device is open or not. */
 static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 					 enum vfio_device_mig_state *state)
@@ -489,11 +494,7 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 
 	/* should the vendor forget it, user space gets none of our stack */
 	*state = VFIO_DEVICE_STATE_ERROR;
-	ret = vfio_mdev_hold_open(vm);
-	if (ret)
-		return ret;
-	ret = vm->ops->migration_get_state(mdev_of(vm), state);
-	vfio_mdev_unhold_open(vm);
+	ret = vfio_mdev_while_open(vm, vfio_mdev_ask_state, state);
 	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
 }
 
@@ -562,8 +563,12 @@ static const struct vfio_log_ops vfio_mdev_log_ops = {
 static int vfio_mdev_bind_iommufd(struct vfio_device *vdev,
 				  struct iommufd_ctx *ictx, u32 *out_device_id)
 {
-	to_vfio_mdev(vdev)->iommufd = true;
-	return vfio_iommufd_emulated_bind(vdev, ictx, out_device_id);
+	int ret;
+
+	/* nothing is asked before it is attached */
+	ret = vfio_iommufd_emulated_bind(vdev, ictx, out_device_id);
+	to_vfio_mdev(vdev)->iommufd = !ret;
+	return ret;
 }
 
 static void vfio_mdev_unbind_iommufd(struct vfio_device *vdev)

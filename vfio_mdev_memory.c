@@ -77,14 +77,27 @@
 #define VFIO_MDEV_PATIENCE_TYPE1	5
 #define VFIO_MDEV_PATIENCE_IOMMUFD	10
 
-/* From this question on, a thread that hangs is better than a host that stops. */
-#define VFIO_MDEV_LAST_QUESTION		10
+/*
+ * From this question on, a thread that hangs is better than a host that stops. We may
+ * know of one less than VFIO has asked, or two.
+ */
+#define VFIO_MDEV_LAST_QUESTION		9
+
+/*
+ * An ioctl that has asked that often for several ranges: VFIO, which tells mappings apart
+ * by their addresses in memory, may count on for one that is new there.
+ */
+#define VFIO_MDEV_MANY_QUESTIONS	3
 
 /* How many pages are kept before the vendor can pin no others. */
 #define VFIO_MDEV_KEPT_MAX		256
 
-/* How long the first pin of an opened device waits for unmaps that are older. */
+/*
+ * How long the first pin of an opened device waits for unmaps that are older; but for none
+ * of those that have not asked for a while, as their threads may be stuck for ever.
+ */
 #define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
+#define VFIO_MDEV_STUCK_TIME		(2 * HZ)
 
 /**
  * struct vfio_mdev_pin - what was pinned at once
@@ -117,7 +130,9 @@ struct vfio_mdev_pin {
  * @id: of the ioctl that unmaps; later ones have higher ones
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
- * @asked: how often VFIO has asked
+ * @asked: how often VFIO has asked, for all that we know
+ * @when: it has asked last, in jiffies
+ * @many: VFIO has asked for other ranges before; nothing at all is pinned
  * @gone: how many pins in the range have gone since the first question
  * @over: VFIO is through with it; set under vfio_mdev_unmaps_lock
  * @tell: the vendor is to be told
@@ -131,7 +146,9 @@ struct vfio_mdev_unmap {
 	u64 first;
 	u64 last;
 	unsigned int asked;
+	unsigned long when;
 	unsigned int gone;
+	bool many;
 	bool over;
 	bool tell;
 	bool keep;
@@ -278,9 +295,9 @@ static bool vfio_mdev_unmap_watch(unsigned long id)
 /*
  * The id of this thread's ioctl, which asks for a range; 0 if it cannot be watched. What
  * it has asked for before is over if it was another range: VFIO goes from one mapping
- * to the next only when nothing is pinned in it.
+ * to the next only when nothing is pinned in it. @asked is how often that was.
  */
-static unsigned long vfio_mdev_unmap_id(u64 first, u64 last)
+static unsigned long vfio_mdev_unmap_id(u64 first, u64 last, unsigned int *asked)
 {
 	struct vfio_mdev_unmap *unmap, *tmp;
 	unsigned long id = 0, new = 0;
@@ -290,8 +307,10 @@ static unsigned long vfio_mdev_unmap_id(u64 first, u64 last)
 		if (unmap->task != current)
 			continue;
 		id = unmap->id;
-		if (unmap->first != first || unmap->last != last)
-			vfio_mdev_unmap_set_over(unmap);
+		if (unmap->first == first && unmap->last == last)
+			continue;
+		*asked = max(*asked, READ_ONCE(unmap->asked));
+		vfio_mdev_unmap_set_over(unmap);
 	}
 	if (!id)
 		new = ++vfio_mdev_unmaps_id;
@@ -310,18 +329,24 @@ static void vfio_mdev_unmap_del(struct vfio_mdev_unmap *unmap)
 	kfree(unmap);
 }
 
-/* How often has VFIO asked other devices in this unmap? */
-static unsigned int vfio_mdev_unmap_rounds(unsigned long id)
+/*
+ * Others were asked in the same unmap: in this round, most likely, so that it is one
+ * question less before this one.
+ */
+static void vfio_mdev_unmap_inherit(struct vfio_mdev_unmap *new)
 {
 	struct vfio_mdev_unmap *unmap;
-	unsigned int asked = 0;
+	unsigned int asked;
 
 	lockdep_assert_held(&vfio_mdev_unmaps_lock);
 
-	list_for_each_entry(unmap, &vfio_mdev_unmaps, all)
-		if (unmap->id == id)
-			asked = max(asked, READ_ONCE(unmap->asked));
-	return asked;
+	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
+		if (unmap->id != new->id)
+			continue;
+		asked = READ_ONCE(unmap->asked);
+		new->asked = max(new->asked, asked ? asked - 1 : 0);
+		new->many |= unmap->many;
+	}
 }
 
 /* A record of what this thread asks for. Without @id, it ends when the caller says so. */
@@ -335,12 +360,13 @@ static void vfio_mdev_unmap_add(struct vfio_mdev_memory *mem,
 	unmap->id = id;
 	unmap->first = first;
 	unmap->last = last;
+	unmap->when = jiffies;
 	list_add(&unmap->next, &mem->unmaps);
 	INIT_LIST_HEAD(&unmap->all);
 	if (!id)
 		return;
 	spin_lock(&vfio_mdev_unmaps_lock);
-	unmap->asked = vfio_mdev_unmap_rounds(id);
+	vfio_mdev_unmap_inherit(unmap);
 	list_add(&unmap->all, &vfio_mdev_unmaps);
 	spin_unlock(&vfio_mdev_unmaps_lock);
 }
@@ -374,7 +400,7 @@ static bool vfio_mdev_is_unmapping(struct vfio_mdev_memory *mem, u64 first,
 	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next) {
 		if (READ_ONCE(unmap->over))
 			vfio_mdev_unmap_del(unmap);
-		else if (unmap->first <= last && unmap->last >= first)
+		else if (unmap->many || (unmap->first <= last && unmap->last >= first))
 			found = true;
 	}
 	return found;
@@ -392,7 +418,9 @@ static bool vfio_mdev_unmaps_before(struct vfio_mdev_memory *mem, unsigned long 
 	spin_lock(&mem->lock);
 	spin_lock(&vfio_mdev_unmaps_lock);
 	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
-		if (unmap->id > id || READ_ONCE(unmap->asked) < 2)
+		if (unmap->id > id || READ_ONCE(unmap->asked) < 2 ||
+		    time_after(jiffies, READ_ONCE(unmap->when) +
+					VFIO_MDEV_STUCK_TIME))
 			continue;
 		asked = false;
 		list_for_each_entry(mine, &mem->unmaps, next)
@@ -1014,6 +1042,7 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 
 	spin_lock(&mem->lock);
 	WRITE_ONCE(unmap->asked, unmap->asked + 1);
+	WRITE_ONCE(unmap->when, jiffies);
 	vfio_mdev_ask_pins(mem, first, last);
 	if (vfio_mdev_pin_find_done(mem, first, last)) {
 		unmap->tell = true;
@@ -1023,7 +1052,8 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 		if (unmap->keep)
 			queue_work(vfio_mdev_wq, &mem->keep_work);
 	}
-	if (unmap->asked >= VFIO_MDEV_LAST_QUESTION && !mem->vm->iommufd)
+	if (!mem->vm->iommufd &&
+	    (!unmap->id || unmap->asked >= VFIO_MDEV_LAST_QUESTION))
 		timeout = MAX_SCHEDULE_TIMEOUT;
 	spin_unlock(&mem->lock);
 
@@ -1064,14 +1094,18 @@ static void vfio_mdev_ask_iommufd(struct vfio_mdev_memory *mem,
 static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 				struct vfio_mdev_unmap *new, u64 first, u64 last)
 {
-	unsigned long id = vfio_mdev_unmap_id(first, last);
 	struct vfio_mdev_unmap *unmap;
+	unsigned int asked = 0;
+	unsigned long id;
 
+	id = vfio_mdev_unmap_id(first, last, &asked);
 	spin_lock(&mem->lock);
 	unmap = vfio_mdev_unmap_find(mem, id);
 	if (!unmap) {
 		unmap = new;
 		new = NULL;
+		unmap->asked = min(asked, VFIO_MDEV_MANY_QUESTIONS);
+		unmap->many = asked >= VFIO_MDEV_MANY_QUESTIONS;
 		vfio_mdev_unmap_add(mem, unmap, id, first, last);
 	}
 	if (!id)
@@ -1079,7 +1113,8 @@ static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 	spin_unlock(&mem->lock);
 	kfree(new);
 
-	vfio_mdev_ask(mem, unmap, VFIO_MDEV_PATIENCE_TYPE1);
+	/* without an id, nobody knows how often it was */
+	vfio_mdev_ask(mem, unmap, id ? VFIO_MDEV_PATIENCE_TYPE1 : 0);
 	if (id)
 		return;
 	spin_lock(&mem->lock);
@@ -1148,9 +1183,10 @@ static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
 	if (!mem)
 		return NULL;
 	old = cmpxchg(&vm->memory, NULL, mem);
-	if (old)
-		kfree(mem);
-	return old ?: mem;
+	if (!old)
+		return mem;
+	kfree(mem);
+	return old;
 }
 
 /* The vendor may pin, and is told of what is unmapped. */
@@ -1271,27 +1307,25 @@ void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
 }
 
 /*
- * Keep an open device open, until vfio_mdev_unhold_open(); -ENODEV if it is not. For
- * who may come at any time.
+ * Call a function while the device is open, and keep it open for that; -ENODEV if it is
+ * not. For who may come at any time.
  */
-int vfio_mdev_hold_open(struct vfio_mdev *vm)
+int vfio_mdev_while_open(struct vfio_mdev *vm,
+			 int (*function)(struct vfio_mdev *vm, void *arg),
+			 void *arg)
 {
 	struct vfio_mdev_memory *mem;
+	int ret = -ENODEV;
 
 	/* it may never have been open; pairs with vfio_mdev_memory_get() */
 	mem = smp_load_acquire(&vm->memory);
 	if (!mem)
-		return -ENODEV;
+		return ret;
 	mutex_lock(&mem->opened_lock);
 	if (mem->opened)
-		return 0;
+		ret = function(vm, arg);
 	mutex_unlock(&mem->opened_lock);
-	return -ENODEV;
-}
-
-void vfio_mdev_unhold_open(struct vfio_mdev *vm)
-{
-	mutex_unlock(&vm->memory->opened_lock);
+	return ret;
 }
 
 int __init vfio_mdev_memory_init(void)

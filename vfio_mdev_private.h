@@ -51,8 +51,9 @@ void vfio_mdev_memory_end(struct vfio_mdev *vm);
 void vfio_mdev_memory_forget(struct vfio_mdev *vm);
 void vfio_mdev_memory_free(struct vfio_mdev *vm);
 void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened);
-int vfio_mdev_hold_open(struct vfio_mdev *vm);
-void vfio_mdev_unhold_open(struct vfio_mdev *vm);
+int vfio_mdev_while_open(struct vfio_mdev *vm,
+			 int (*function)(struct vfio_mdev *vm, void *arg),
+			 void *arg);
 
 /* vfio_mdev_memory.c: for VFIO */
 void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);

@@ -637,6 +637,37 @@ TEST_F(owner, many_unmap)
 	EXPECT_TRUE(wait_for(!unmaps(&self->a).pins));
 }
 
+#define DEVICES	12
+
+/* each is asked in each round, which makes it no more rounds: a prompt vendor is prompt */
+TEST_F(owner, many_devices)
+{
+	struct client *a = &self->a, more[DEVICES];
+	long ms;
+	int i;
+
+	for (i = 0; i < DEVICES; i++) {
+		more[i].vc = (struct vfio_client){ -1, -1, -1, 0, -1 };
+		uuid_next(more[i].uuid);
+		ASSERT_EQ(0, mdev_create(TYPE, more[i].uuid));
+		ASSERT_EQ(0, vfio_open_beside(&more[i].vc, &a->vc, more[i].uuid));
+		ASSERT_EQ(1, pin(&more[i], IOVA + i * PAGE, 1, RW));
+	}
+	ms = -now_ms();
+	EXPECT_EQ(0, client_unmap(a));
+	ms += now_ms();
+	EXPECT_GT(400, ms);
+	for (i = 0; i < DEVICES; i++) {
+		EXPECT_EQ(1, unmaps(&more[i]).count);
+		EXPECT_EQ(0, unmaps(&more[i]).pins);
+	}
+	EXPECT_TRUE(kmsg_lacks(self->log, "kept", "unpin"));
+	for (i = 0; i < DEVICES; i++) {
+		vfio_close(&more[i].vc);
+		EXPECT_EQ(0, mdev_remove(more[i].uuid));
+	}
+}
+
 /* somebody with a container of its own notices nothing */
 TEST_F(owner, another_container)
 {
