@@ -16,6 +16,10 @@
  *
  * Nobody who can wait for a device to be closed has one open. So all waits end.
  *
+ * Some variants are about the client's memory. Each thread has its own in each
+ * container, where it lets devices of all threads pin and write to it, and takes it
+ * back: what they pin is that memory or, if a vendor forgets to unpin, nobody's.
+ *
  * MDEV_SEED, MDEV_THREADS, and MDEV_SECONDS for all variants together, change
  * what is run.
  */
@@ -33,6 +37,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/iommufd.h>
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -44,18 +49,22 @@
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
-#include "test_modules/mdev_test_dma.h"
+#include "mdev_dma.h"
 
 #define UUIDS		12
 #define MAX_THREADS	16
-#define SLOTS		2	/* devices that a thread has open at a time */
+#define SLOTS		3	/* devices that a thread has open at a time */
+#define SPACES		(MAX_THREADS * (SLOTS + 1))
 #define FILES		3	/* files in sysfs that it has open */
 #define ROUND		240	/* operations until all threads stop */
 #define INSTANCES	4
 #define STUCK		150	/* seconds without any progress */
 
-#define PAGE		4096ULL
-#define MEMORY		(4 * PAGE)
+/* Of a mapping: what others pin and write to, and what nobody but its owner does. */
+#define OURS		4
+#define FOREIGN		2
+#define NPAGES		(OURS + FOREIGN)
+#define MEMORY		(NPAGES * PAGE)
 
 /* ---- The world ---- */
 
@@ -111,6 +120,23 @@ static struct parent {
 
 static char uuids[UUIDS][UUID_LEN + 1];
 static bool iommufd;			/* open by iommufd, not by group */
+static bool memory;			/* this is about the client's memory */
+
+/*
+ * An address space: a container, or an IOAS. Each thread maps memory of its own there,
+ * and nobody else unmaps that, but with the lock written. So no two unmap the same:
+ * VFIO's type1 looks at what it asks the second device about after the first one's
+ * answer, when another thread may have freed it.
+ */
+struct space {
+	unsigned int users;		/* devices in it, and threads that use them */
+	unsigned long serial;		/* changes when all is unmapped; unique */
+	pthread_rwlock_t lock;
+	atomic_int going;		/* whose memory is being unmapped, or -1 */
+	atomic_uint unmaps;		/* odd: only of what is going, which runs */
+	atomic_int uuid;		/* of a device that it concerns */
+	atomic_uint told;		/* how often that was told before */
+} spaces[SPACES];
 
 /* A device that somebody has open, in this process or in a child. */
 struct hold {
@@ -119,8 +145,7 @@ struct hold {
 	int uuid;
 	int parent;
 	struct vfio_client vc;
-	unsigned long serial;		/* no two are the same */
-	unsigned int mapped;		/* whose memory, a bit per thread */
+	struct space *space;		/* NULL: a child's */
 };
 
 /* ---- Facts: what may have been so at any time while an operation ran ---- */
@@ -277,6 +302,7 @@ static struct {
 	bool unbound[UUIDS];		/* since it was seen to be bound */
 	unsigned long done[KINDS];
 	unsigned long checks;
+	atomic_ulong kept;		/* what a vendor forgot to unpin */
 	unsigned long serial;
 	bool failed;
 	uint64_t seed;
@@ -742,6 +768,27 @@ static void op_begin(struct op *op, enum kind kind)
 	pthread_mutex_unlock(&model.lock);
 }
 
+/* The address space @space with one user more, or a new one. */
+static struct space *space_get(struct space *space)
+{
+	pthread_mutex_lock(&model.lock);
+	if (!space) {
+		for (space = spaces; space->users; space++)
+			;
+		space->serial = ++model.serial;
+	}
+	space->users++;
+	pthread_mutex_unlock(&model.lock);
+	return space;
+}
+
+static void space_put(struct space *space)
+{
+	pthread_mutex_lock(&model.lock);
+	space->users--;
+	pthread_mutex_unlock(&model.lock);
+}
+
 /* Judge a result. @hold: what is open now, or NULL. */
 static void op_end_hold(struct op *op, int ret, struct hold *hold,
 			const struct hold *now)
@@ -753,10 +800,8 @@ static void op_end_hold(struct op *op, int ret, struct hold *hold,
 		op_illegal(op, ret);
 	model.ops[op->thread] = NULL;
 	op_effect(op, ret);
-	if (hold) {
+	if (hold)
 		*hold = *now;
-		hold->serial = ++model.serial;
-	}
 	if (!model.failed)
 		model_check(op);
 	model_notice();
@@ -780,6 +825,13 @@ struct kept {
 	int gen;
 };
 
+/* What a thread has mapped. */
+struct mapping {
+	unsigned long serial;		/* of the space, when it was */
+	uint8_t *mem;			/* or NULL */
+	uint8_t byte;			/* what is in it, but for the last pages */
+};
+
 struct worker {
 	pthread_t thread;
 	bool joined;
@@ -788,7 +840,7 @@ struct worker {
 	uint64_t rng;
 	struct hold *holds;
 	struct kept files[FILES];
-	uint8_t *memory;
+	struct mapping maps[SPACES];
 	int orders;			/* to the process that has children */
 	int answers;
 	timer_t timer;
@@ -917,9 +969,12 @@ static bool opened_wrong(struct vfio_client *vc, int uuid)
 	return true;
 }
 
-static int open_uuid(struct vfio_client *vc, int uuid)
+/* @beside: whose memory it gets, or NULL */
+static int open_uuid(struct vfio_client *vc, const struct vfio_client *beside,
+		     int uuid)
 {
-	int ret = vfio_open(vc, uuids[uuid]);
+	int ret = beside ? vfio_open_beside(vc, beside, uuids[uuid]) :
+			   vfio_open(vc, uuids[uuid]);
 
 	if (!ret && opened_wrong(vc, uuid)) {
 		vfio_close(vc);
@@ -954,7 +1009,7 @@ static void child(int uuid, int answers)
 	struct vfio_client vc;
 	int ret;
 
-	ret = open_uuid(&vc, uuid);
+	ret = open_uuid(&vc, NULL, uuid);
 	if (write(answers, &ret, sizeof(ret)) != sizeof(ret) || ret)
 		_exit(1);
 	child_loop(&vc);
@@ -1028,6 +1083,9 @@ static void do_create(struct worker *w)
 {
 	int uuid = pick(w, UUIDS), parent = pick(w, PARENTS);
 
+	/* the last one's devices use it */
+	if (memory && pick(w, 4))
+		parent = PARENTS - 1;
 	op_create(w, uuid, parent, -1, -1);
 }
 
@@ -1075,6 +1133,8 @@ static void do_close_slot(struct worker *w, int slot)
 		ret = give_order(w, slot, -1);
 	else
 		vfio_close(&h->vc);
+	if (h->space)
+		space_put(h->space);
 	op_end_hold(op, ret, h, &closed);
 }
 
@@ -1150,20 +1210,24 @@ static void do_open(struct worker *w)
 {
 	int uuid = pick(w, UUIDS), slot = pick(w, SLOTS);
 	struct hold now = { .state = FREE, .child = !pick(w, 4) };
-	struct hold *h = &w->holds[slot];
+	struct hold *h = &w->holds[slot], *beside = &w->holds[pick(w, SLOTS)];
 	struct op *op = &w->op;
 	char path[PATH_MAX];
 	int ret;
 
 	if (h->state != FREE)
 		return;
+	if (beside->state != HELD || beside->child)
+		beside = NULL;
 	op->uuid = uuid;
 	op_begin(op, OPEN_DEV);
 	if (now.child)
 		ret = give_order(w, slot, uuid);
 	else
-		ret = open_uuid(&now.vc, uuid);
+		ret = open_uuid(&now.vc, beside ? &beside->vc : NULL, uuid);
 	if (!ret) {
+		if (!now.child)
+			now.space = space_get(beside ? beside->space : NULL);
 		now.state = HELD;
 		now.uuid = uuid;
 		now.parent = device_parent(uuid, path, sizeof(path));
@@ -1219,100 +1283,298 @@ static void use_mnull(struct worker *w, int fd)
 	}
 }
 
-static void check_memory(struct worker *w, uint8_t byte)
+static uint64_t iova_of(unsigned int thread)
 {
-	unsigned long i;
-
-	for (i = 0; i < MEMORY && w->memory[i] == byte; i++)
-		;
-	want(&w->op, i, MEMORY);
+	return (uint64_t)(thread + 1) << 20;
 }
 
-/* Another thread's memory may go at any time; then nothing of it is pinned. */
-static void use_foreign(struct worker *w, int fd)
+static int dma_range(struct hold *use, unsigned long cmd, uint64_t iova, int npage)
 {
-	struct test_dma_range range = {
-		.iova = (1 + pick(w, model.threads)) << 20,
-		.npage = 1 + pick(w, 2),
-		.prot = 3,
-	};
-	int ret;
+	struct test_dma_range range = { .iova = iova, .npage = npage, .prot = RW };
 
-	if (range.iova == (w->nr + 1) << 20)
-		return;
-	ret = vfio_ioctl(fd, TEST_DMA_PIN, &range);
-	if (ret != range.npage && ret != -EINVAL && ret != -ENOENT &&
-	    ret != -EFAULT)
-		op_fail(&w->op, "pin of somebody's memory", ret, range.npage);
-	if (pick(w, 2) && ret == range.npage)
-		vfio_ioctl(fd, TEST_DMA_UNPIN, &range);
+	return vfio_ioctl(use->vc.device, cmd, &range);
 }
 
-/* Note it where it is known next time, unless another device is there now. */
-static void hold_mapped(struct worker *w, struct hold *h, unsigned long serial,
-			bool mapped)
+static int dma_fill(struct hold *use, uint64_t iova, uint8_t byte)
 {
-	pthread_mutex_lock(&model.lock);
-	if (h->state != FREE && h->serial == serial && mapped)
-		h->mapped |= 1U << w->nr;
-	else if (h->state != FREE && h->serial == serial)
-		h->mapped &= ~(1U << w->nr);
-	pthread_mutex_unlock(&model.lock);
+	struct test_dma_fill fill = { .iova = iova, .byte = byte };
+
+	return vfio_ioctl(use->vc.device, TEST_DMA_FILL, &fill);
+}
+
+static unsigned int told(struct hold *use)
+{
+	struct test_dma_unmaps unmaps = {};
+
+	vfio_ioctl(use->vc.device, TEST_DMA_UNMAPS, &unmaps);
+	return unmaps.told;
+}
+
+/* Is what goes on in @unmaps something that the device was asked about? */
+static bool is_asked(struct hold *use, unsigned int unmaps)
+{
+	return unmaps & 1 && use->space->uuid == use->uuid &&
+	       told(use) != use->space->told;
 }
 
 /*
- * VFIO's type1 back end deadlocks if two threads unmap what is pinned: the first
- * holds the lock of its list of devices until the vendor has unpinned, who waits for
- * the lock of the container, which the second holds and waits for the first one.
+ * Others pin it as well, and write to it, while it is mapped or not. Meanwhile it may be
+ * unmapped: that is when they come in numbers.
  */
-static int unmap_alone(struct vfio_client *vc, uint64_t iova)
+static void use_foreign(struct worker *w, struct hold *use)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	int going = use->space->going, npage = 1 + pick(w, FOREIGN), ret;
+	unsigned int of = going < 0 ? pick(w, model.threads) : going, n = 0;
+	uint64_t iova = iova_of(of) + (NPAGES - npage) * PAGE;
+	unsigned int unmaps;
+	bool asked;
+
+	if (of == w->nr)
+		return;
+	do {
+		unmaps = use->space->unmaps;
+		asked = use->space->going == (int)of && is_asked(use, unmaps);
+		ret = dma_range(use, TEST_DMA_PIN, iova, npage);
+		if (ret != npage && ret != -EINVAL && ret != -ENOENT &&
+		    ret != -EFAULT && ret != -EBUSY)
+			op_fail(&w->op, "pin of somebody's memory", ret, npage);
+		if (ret == npage && asked && use->space->unmaps == unmaps)
+			op_fail(&w->op, "pin of what is being unmapped", ret, -EINVAL);
+		if (ret == npage)
+			dma_fill(use, iova, pick(w, 256));
+	} while (use->space->going == (int)of && ++n < 100 && !model.failed);
+	if (pick(w, 2) && ret == npage)
+		dma_range(use, TEST_DMA_UNPIN, iova, npage);
+}
+
+/* What the vendor should have unpinned, of one thread's memory. */
+static void unpin_all(struct hold *use, unsigned int of)
+{
+	uint64_t iova = iova_of(of);
+	int i;
+
+	while (!dma_range(use, TEST_DMA_UNPIN, iova, NPAGES))
+		;
+	for (i = 1; i <= FOREIGN; i++)
+		while (!dma_range(use, TEST_DMA_UNPIN, iova + (NPAGES - i) * PAGE, i))
+			;
+}
+
+static void mapping_forget(struct mapping *m)
+{
+	if (m->mem)
+		munmap(m->mem, MEMORY);
+	m->mem = NULL;
+}
+
+static void check_memory(struct worker *w, struct mapping *m)
+{
+	unsigned long i;
+
+	for (i = 0; i < OURS * PAGE && m->mem[i] == m->byte; i++)
+		;
+	want(&w->op, i, OURS * PAGE);
+}
+
+/* Map memory of this thread's, if it is not, and look at what is in it. */
+static struct mapping *map_own(struct worker *w, struct hold *use)
+{
+	struct mapping *m = &w->maps[use->space - spaces];
+	bool mapped = m->mem && m->serial == use->space->serial;
+
+	if (!mapped) {
+		mapping_forget(m);
+		m->mem = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		want(&w->op, m->mem != MAP_FAILED, true);
+		m->serial = use->space->serial;
+		m->byte = pick(w, 256);
+		memset(m->mem, m->byte, MEMORY);
+	}
+	want(&w->op, vfio_dma_map(&use->vc, m->mem, iova_of(w->nr), MEMORY, true),
+	     mapped ? -EEXIST : 0);
+	check_memory(w, m);
+	return m;
+}
+
+/* What is pinned is this memory, and can be pinned. */
+static void pin_own(struct worker *w, struct hold *use, struct mapping *m)
+{
+	uint64_t iova = iova_of(w->nr);
+	struct test_dma_rw rw = {
+		.iova = iova, .len = 1, .write = true, .addr = (uintptr_t)&m->byte,
+	};
 	int ret;
 
-	if (iommufd)
-		return vfio_dma_unmap(vc, iova, MEMORY);
-	pthread_mutex_lock(&lock);
-	ret = vfio_dma_unmap(vc, iova, MEMORY);
-	pthread_mutex_unlock(&lock);
-	return ret;
+	/* the vendor may have been kept from unpinning for longer than VFIO waits */
+	wait_for((ret = dma_range(use, TEST_DMA_PIN, iova, NPAGES)) != -EBUSY);
+	want(&w->op, ret, NPAGES);
+	m->byte = pick(w, 256);
+	want(&w->op, dma_fill(use, iova, m->byte), 0);
+	check_memory(w, m);
+	m->mem[0]++;
+	want(&w->op, vfio_ioctl(use->vc.device, TEST_DMA_RW, &rw), 0);
+	check_memory(w, m);
+}
+
+static int unmap_own(struct worker *w, struct hold *use)
+{
+	return vfio_dma_unmap(&use->vc, iova_of(w->nr), MEMORY);
+}
+
+/* Nothing of it is pinned, or the next owner of the page is written to. */
+static void unmapped_own(struct worker *w, struct hold *use, struct mapping *m)
+{
+	uint64_t iova = iova_of(w->nr);
+	int ret = dma_range(use, TEST_DMA_PIN, iova, NPAGES);
+
+	want(&w->op, ret < 0, true);
+	/* unless it is kept for the vendor, who has not come to it */
+	if (ret != -EBUSY)
+		want(&w->op, dma_range(use, TEST_DMA_UNPIN, iova, NPAGES), -ENOENT);
+	mapping_forget(m);
 }
 
 /* A thread maps its own memory, and nobody else unmaps that. */
-static void use_dma(struct worker *w, struct hold *use, struct hold *h)
+static void use_own(struct worker *w, struct hold *use)
 {
-	struct test_dma_range range = {
-		.iova = (w->nr + 1) << 20,
-		.npage = MEMORY / PAGE,
-		.prot = 3,
-	};
-	struct test_dma_fill fill = { .iova = range.iova, .byte = pick(w, 256) };
-	struct test_dma_rw rw = {
-		.iova = range.iova, .len = 1, .write = true,
-		.addr = (uintptr_t)&fill.byte,
-	};
 	bool unpin = pick(w, 2), keep = pick(w, 2);
-	struct vfio_client *vc = &use->vc;
-	struct op *op = &w->op;
+	struct mapping *m = map_own(w, use);
 
-	want(op, vfio_dma_map(vc, w->memory, range.iova, MEMORY, true),
-	     use->mapped & (1U << w->nr) ? -EEXIST : 0);
-	hold_mapped(w, h, use->serial, true);
-	want(op, vfio_ioctl(vc->device, TEST_DMA_PIN, &range), range.npage);
-	want(op, vfio_ioctl(vc->device, TEST_DMA_FILL, &fill), 0);
-	check_memory(w, fill.byte);
-	fill.byte++;
-	want(op, vfio_ioctl(vc->device, TEST_DMA_RW, &rw), 0);
-	want(op, w->memory[0], fill.byte);
-	use_foreign(w, vc->device);
+	pin_own(w, use, m);
 	if (unpin)
-		want(op, vfio_ioctl(vc->device, TEST_DMA_UNPIN, &range), 0);
+		want(&w->op, dma_range(use, TEST_DMA_UNPIN, iova_of(w->nr), NPAGES),
+		     0);
 	if (keep)
 		return;
-	want(op, unmap_alone(vc, range.iova), 0);
-	hold_mapped(w, h, use->serial, false);
-	/* nothing is pinned, or the next owner of the page is written to */
-	want(op, vfio_ioctl(vc->device, TEST_DMA_UNPIN, &range), -ENOENT);
+	use->space->going = w->nr;
+	want(&w->op, unmap_own(w, use), 0);
+	use->space->going = -1;
+	unmapped_own(w, use, m);
+}
+
+static int unmap_everything(struct worker *w, struct hold *use)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+
+	pthread_mutex_lock(&model.lock);
+	use->space->serial = ++model.serial;
+	pthread_mutex_unlock(&model.lock);
+	if (iommufd)
+		return vfio_dma_unmap(&use->vc, 0, UINT64_MAX);
+	return vfio_ioctl(use->vc.container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+static int attach(struct hold *use, uint32_t ioas)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach), .pt_id = ioas,
+	};
+
+	return vfio_ioctl(use->vc.device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+static int detach(struct worker *w, struct hold *use)
+{
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+	return vfio_ioctl(use->vc.device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach) ?:
+	       attach(use, use->vc.ioas) ?: unmap_own(w, use);
+}
+
+/* by an IOAS that has nothing in it, and back */
+static int replace(struct worker *w, struct hold *use)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct iommu_destroy destroy = { .size = sizeof(destroy) };
+	int ret;
+
+	ret = vfio_ioctl(use->vc.iommufd, IOMMU_IOAS_ALLOC, &alloc);
+	if (ret)
+		return ret;
+	destroy.id = alloc.out_ioas_id;
+	return attach(use, alloc.out_ioas_id) ?: attach(use, use->vc.ioas) ?:
+	       vfio_ioctl(use->vc.iommufd, IOMMU_DESTROY, &destroy) ?:
+	       unmap_own(w, use);
+}
+
+/* Ways to take back this thread's memory; the last ones are for an IOAS. */
+static int (* const take_back[])(struct worker *w, struct hold *use) = {
+	unmap_own, unmap_everything, detach, replace,
+};
+
+static void take_own(struct worker *w, struct hold *use, unsigned int how)
+{
+	struct space *space = use->space;
+
+	space->uuid = use->uuid;
+	space->told = told(use);
+	space->going = w->nr;
+	/* others may be asked about something else, or come and go */
+	space->unmaps += 1 + (how > 0);
+	want(&w->op, take_back[how](w, use), 0);
+	space->unmaps += 1 + (how > 0);
+	space->going = -1;
+}
+
+/* The vendor is told, and takes its time. */
+static void use_slowly(struct worker *w, struct hold *use)
+{
+	static const char * const times[] = { "20", "20", "700", "3500" };
+	unsigned int how = pick(w, iommufd ? 4 : 2);
+	struct mapping *m = map_own(w, use);
+
+	want(&w->op, file_write(times[pick(w, 4)], SLOW_MS), 0);
+	pin_own(w, use, m);
+	take_own(w, use, how);
+	want(&w->op, file_write("0", SLOW_MS), 0);
+	unmapped_own(w, use, m);
+}
+
+/* It is told, and does nothing: what it has pinned stays its own, and nobody else's. */
+static void use_forgetfully(struct worker *w, struct hold *use)
+{
+	/* all would take long, as VFIO asks for one after the other */
+	unsigned int how = iommufd ? pick(w, 3) : 0, of;
+	struct mapping *m = map_own(w, use);
+	uint64_t iova = iova_of(w->nr);
+	int fd = use->vc.device;
+
+	pin_own(w, use, m);
+	want(&w->op, vfio_ioctl(fd, TEST_DMA_FORGET, (void *)TEST_DMA_FORGET_UNMAP), 0);
+	take_own(w, use, how ? how + 1 : 0);
+	want(&w->op, vfio_ioctl(fd, TEST_DMA_FORGET, NULL), 0);
+	mapping_forget(m);
+	m = map_own(w, use);
+	want(&w->op, dma_range(use, TEST_DMA_PIN, iova, NPAGES), -EBUSY);
+	want(&w->op, dma_fill(use, iova, ~m->byte), 0);
+	check_memory(w, m);
+	want(&w->op, dma_range(use, TEST_DMA_UNPIN, iova, NPAGES), 0);
+	model.kept++;
+	for (of = 0; of < model.threads; of++)
+		unpin_all(use, of);
+	pin_own(w, use, m);
+}
+
+static void use_dma(struct worker *w, struct hold *use)
+{
+	pthread_rwlock_t *lock = &use->space->lock;
+	unsigned int n = pick(w, 24);
+
+	if (memory && n < 2 && !pthread_rwlock_trywrlock(lock)) {
+		if (n)
+			use_slowly(w, use);
+		else
+			use_forgetfully(w, use);
+		pthread_rwlock_unlock(lock);
+	} else if (!pthread_rwlock_tryrdlock(lock)) {
+		use_own(w, use);
+		pthread_rwlock_unlock(lock);
+	}
+	use_foreign(w, use);
 }
 
 static int dup_fd(int fd)
@@ -1342,6 +1604,7 @@ static void do_use(struct worker *w)
 	use.vc.container = dup_fd(use.vc.container);
 	use.vc.iommufd = dup_fd(use.vc.iommufd);
 	use.vc.group = -1;
+	use.space->users++;
 	/* from here on, it may be open after its holder has closed it */
 	op->uuid = h->uuid;
 	op->kind = USE_DEV;
@@ -1351,10 +1614,11 @@ static void do_use(struct worker *w)
 	pthread_mutex_unlock(&model.lock);
 
 	if (parents[use.parent].vendor == DMA)
-		use_dma(w, &use, h);
+		use_dma(w, &use);
 	else
 		use_mnull(w, use.vc.device);
 	vfio_close(&use.vc);
+	space_put(use.space);
 	op_end(op, 0);
 }
 
@@ -1931,6 +2195,7 @@ static void check_all(void)
 	check_refs("vfio_mdev");
 	if (open >= 0)
 		check_open(open);
+	must(memory_locked(), "all", 0);
 	model.checks++;
 }
 
@@ -1938,7 +2203,7 @@ static void check_all(void)
 static bool has_hammered(void)
 {
 	return model.done[CREATE] && model.done[REMOVE] &&
-	       model.done[OPEN_DEV] && model.checks;
+	       model.done[OPEN_DEV] && model.checks && (!memory || model.kept);
 }
 
 static void quiesce(void)
@@ -1998,9 +2263,7 @@ static int worker_prepare(struct worker *w, unsigned int nr)
 	w->holds = &model.holds[nr * SLOTS];
 	for (i = 0; i < FILES; i++)
 		w->files[i].fd = -1;
-	w->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (w->memory == MAP_FAILED || pipe(orders) || pipe(answers))
+	if (pipe(orders) || pipe(answers))
 		return -errno;
 	pid = fork_child();
 	if (!pid) {
@@ -2029,7 +2292,8 @@ static void worker_finish(struct worker *w)
 			close(w->files[i].fd);
 	close(w->orders);
 	close(w->answers);
-	munmap(w->memory, MEMORY);
+	for (i = 0; i < SPACES; i++)
+		mapping_forget(&w->maps[i]);
 }
 
 static int find_module(struct vendor_module *m)
@@ -2109,8 +2373,8 @@ static void print_summary(const char *name, long ms)
 	       all);
 	for (i = 0; i < KINDS; i++)
 		print_results(i);
-	printf("), %lu uevents, %lu quiescent checks\n", events.count,
-	       model.checks);
+	printf("), %lu vendors forgot, %lu uevents, %lu quiescent checks\n",
+	       model.kept, events.count, model.checks);
 	fflush(stdout);
 }
 
@@ -2125,6 +2389,7 @@ FIXTURE_VARIANT(hammer) {
 	bool iommufd;
 	bool modern;
 	bool request;
+	bool memory;
 };
 
 FIXTURE_VARIANT_ADD(hammer, classic) {
@@ -2150,6 +2415,21 @@ FIXTURE_VARIANT_ADD(hammer, modern) {
 	.modern = true,
 };
 
+FIXTURE_VARIANT_ADD(hammer, containers) {
+	.name = "containers",
+	.args = "door=classic parents=2 types=2 instances=4 request=1",
+	.request = true,
+	.memory = true,
+};
+
+FIXTURE_VARIANT_ADD(hammer, ioas) {
+	.name = "ioas",
+	.args = "door=classic parents=2 types=2 instances=4 request=1",
+	.request = true,
+	.iommufd = true,
+	.memory = true,
+};
+
 static unsigned long env(const char *name, unsigned long otherwise)
 {
 	const char *value = getenv(name);
@@ -2165,7 +2445,9 @@ FIXTURE_SETUP(hammer)
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
 	iommufd = variant->iommufd;
-	self->seconds = env("MDEV_SECONDS", 60) / 4;
+	memory = variant->memory;
+	/* the others are skipped */
+	self->seconds = env("MDEV_SECONDS", 60) / (file_exists("/dev/iommu") ? 6 : 4);
 	model.seed = env("MDEV_SEED", time(NULL));
 	model.threads = env("MDEV_THREADS", 6);
 	ASSERT_TRUE(model.threads >= 1 && model.threads <= MAX_THREADS);
@@ -2202,6 +2484,10 @@ FIXTURE_SETUP(hammer)
 		p->quota = p->vendor == MNULL ? INSTANCES : INT_MAX;
 		p->registered = true;
 		pthread_mutex_init(&p->lock, NULL);
+	}
+	for (i = 0; i < SPACES; i++) {
+		pthread_rwlock_init(&spaces[i].lock, NULL);
+		spaces[i].going = -1;
 	}
 }
 
