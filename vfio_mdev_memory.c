@@ -226,8 +226,9 @@ static DEFINE_SPINLOCK(vfio_mdev_unmaps_lock);	/* protects the next two */
 static LIST_HEAD(vfio_mdev_unmaps);
 static unsigned long vfio_mdev_unmaps_id;
 
-/* For what waits for vendors, and for user memory that is not there. */
-static struct workqueue_struct *vfio_mdev_wq;
+/* For what waits for vendors, however long, and for what must not wait for those. */
+static struct workqueue_struct *vfio_mdev_tell_wq;
+static struct workqueue_struct *vfio_mdev_keep_wq;
 
 #define PIN_FIRST(pin)	((pin)->first)
 #define PIN_LAST(pin)	((pin)->last)
@@ -840,7 +841,7 @@ static void vfio_mdev_keep(struct vfio_mdev_memory *mem)
 		vfio_mdev_keep_one(mem, pin);
 	/* what keeps us may have kept the vendor from being told at all */
 	if (count && mem->telling)
-		queue_work(vfio_mdev_wq, &mem->tell_work);
+		queue_work(vfio_mdev_tell_wq, &mem->tell_work);
 	spin_unlock(&mem->lock);
 	if (count)
 		dev_err_ratelimited(mem->vm->vdev.dev,
@@ -1047,10 +1048,10 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 	if (vfio_mdev_pin_find_done(mem, first, last)) {
 		unmap->tell = true;
 		if (mem->telling)
-			queue_work(vfio_mdev_wq, &mem->tell_work);
+			queue_work(vfio_mdev_tell_wq, &mem->tell_work);
 		unmap->keep = unmap->asked > patience;
 		if (unmap->keep)
-			queue_work(vfio_mdev_wq, &mem->keep_work);
+			queue_work(vfio_mdev_keep_wq, &mem->keep_work);
 	}
 	if (!mem->vm->iommufd &&
 	    (!unmap->id || unmap->asked >= VFIO_MDEV_LAST_QUESTION))
@@ -1330,11 +1331,19 @@ int vfio_mdev_while_open(struct vfio_mdev *vm,
 
 int __init vfio_mdev_memory_init(void)
 {
-	vfio_mdev_wq = alloc_workqueue("vfio_mdev", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return vfio_mdev_wq ? 0 : -ENOMEM;
+	vfio_mdev_tell_wq = alloc_workqueue("vfio_mdev_tell", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!vfio_mdev_tell_wq)
+		return -ENOMEM;
+	vfio_mdev_keep_wq = alloc_workqueue("vfio_mdev_keep", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!vfio_mdev_keep_wq) {
+		destroy_workqueue(vfio_mdev_tell_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void vfio_mdev_memory_exit(void)
 {
-	destroy_workqueue(vfio_mdev_wq);
+	destroy_workqueue(vfio_mdev_keep_wq);
+	destroy_workqueue(vfio_mdev_tell_wq);
 }
