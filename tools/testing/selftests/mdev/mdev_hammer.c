@@ -214,9 +214,10 @@ static struct rule {
 
 	{ REMOVE, 0, 0, LIVE | CLOSED },
 	{ REMOVE, EBUSY, 0, LIVE | OPEN | CANNOT_ASK },
-	{ REMOVE, EINTR, 0, LIVE | OPEN | CAN_ASK | ARMED },
-	{ REMOVE, EAGAIN, RESERVED, 0 },
-	{ REMOVE, ENODEV, ABSENT, 0 },
+	/* also while the driver is unbound, which takes its time, from a closed one */
+	{ REMOVE, EINTR, 0, LIVE | CAN_ASK | ARMED },
+	{ REMOVE, EAGAIN, RESERVED | UNBOUND, 0 },
+	{ REMOVE, ENODEV, ABSENT | UNBOUND, 0 },
 	{ REMOVE, ENOENT, ABSENT, 0 },
 
 	/* ENXIO: it went after its node was found; EPERM, EINVAL: out of its group */
@@ -709,6 +710,9 @@ static void op_effect(const struct op *op, int ret)
 	struct parent *p = op->parent >= 0 ? &parents[op->parent] : NULL;
 
 	bridge_effect(op, ret);
+	/* it is bound again when it has been unbound, which may be still to come */
+	if (op->kind == REMOVE && ret == -EINTR)
+		model.unbound[op->uuid] = true;
 	if (ret < 0)
 		return;
 	switch (op->kind) {
@@ -1546,7 +1550,6 @@ static void use_forgetfully(struct worker *w, struct hold *use)
 	pin_own(w, use, m);
 	want(&w->op, vfio_ioctl(fd, TEST_DMA_FORGET, (void *)TEST_DMA_FORGET_UNMAP), 0);
 	take_own(w, use, how ? how + 1 : 0);
-	want(&w->op, vfio_ioctl(fd, TEST_DMA_FORGET, NULL), 0);
 	mapping_forget(m);
 	m = map_own(w, use);
 	want(&w->op, dma_range(use, TEST_DMA_PIN, iova, NPAGES), -EBUSY);
@@ -1556,6 +1559,13 @@ static void use_forgetfully(struct worker *w, struct hold *use)
 	model.kept++;
 	for (of = 0; of < model.threads; of++)
 		unpin_all(use, of);
+
+	/* it is told again of what is kept: before the next, which is about this pin */
+	want(&w->op, vfio_ioctl(fd, TEST_DMA_FORGET, NULL), 0);
+	want(&w->op, dma_range(use, TEST_DMA_PIN, iova, NPAGES), NPAGES);
+	want(&w->op, unmap_own(w, use), 0);
+	mapping_forget(m);
+	m = map_own(w, use);
 	pin_own(w, use, m);
 }
 
