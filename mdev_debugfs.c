@@ -43,7 +43,7 @@ static void mdev_parent_show(struct mdev_parent_obj *parent, void *arg)
 	struct seq_file *m = arg;
 
 	seq_printf(m, "%s %s%s %s %s %u %u %d ", dev_name(parent->dev),
-		   parent->parent ? "modern" : "classic",
+		   parent->handle ? "modern" : "classic",
 		   parent->late ? "-late" : "", mdev_owner_name(parent),
 		   states[parent->state], kref_read(&parent->ref),
 		   READ_ONCE(parent->nr_devices), atomic_read(&parent->open));
@@ -121,7 +121,7 @@ static void *devices_step(struct mdev_devices_at *at, bool after)
 	struct mdev_device_obj *obj = NULL;
 
 	if (!at->end)
-		obj = mdev_device_from(&at->uuid, after);
+		obj = mdev_device_get_next(&at->uuid, after);
 	if (obj)
 		at->uuid = obj->mdev.uuid;
 	else

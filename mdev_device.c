@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One mediated device: create, remove, its state machine, the UUID table.
+ * One mediated device: create, remove, its files and links, the UUID table.
  */
 #include <linux/export.h>
 #include <linux/mdev.h>
@@ -52,10 +52,10 @@ static void mdev_uuid_release(struct mdev_device_obj *obj)
 }
 
 /*
- * For who goes through all devices: the first whose UUID is not before @uuid, or
- * is after it. The caller puts the reference.
+ * All devices in the order of UUIDs, one per call: the first whose UUID is @uuid or after
+ * it, or only after it if @after. The caller puts the reference.
  */
-struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after)
+struct mdev_device_obj *mdev_device_get_next(const guid_t *uuid, bool after)
 {
 	struct mdev_device_obj *obj, *found = NULL;
 	struct rb_node *node;
@@ -148,63 +148,51 @@ static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 	return obj;
 }
 
-/*
- * State and open count. A device can be opened until it is REMOVING; the check
- * and the count are one step, so an open and a removal cannot both succeed.
- */
-
-void mdev_device_set_live(struct mdev_device_obj *obj)
+static int mdev_device_add_links(struct mdev_device_obj *obj)
 {
-	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->state, MDEV_LIVE);
-	obj->mdev.active = true;
-	spin_unlock(&obj->lock);
+	struct device *dev = &obj->mdev.dev;
+	struct mdev_type_obj *type = obj->type;
+	int ret;
+
+	ret = sysfs_create_link(type->devices_kobj, &dev->kobj, dev_name(dev));
+	if (ret)
+		return ret;
+	ret = sysfs_create_link(&dev->kobj, &type->kobj, "mdev_type");
+	if (ret)
+		sysfs_remove_link(type->devices_kobj, dev_name(dev));
+	return ret;
 }
 
-/* Its driver asks. If it is being removed but stays, that makes up for it. */
-bool mdev_device_may_match(struct mdev_device_obj *obj)
+/* What is in the device's own folder goes with it. */
+static void mdev_device_remove_links(struct mdev_device_obj *obj)
 {
-	bool live;
-
-	spin_lock(&obj->lock);
-	live = obj->state == MDEV_LIVE;
-	if (obj->state == MDEV_REMOVING)
-		obj->missed = true;
-	spin_unlock(&obj->lock);
-	return live;
+	sysfs_remove_link(obj->type->devices_kobj, dev_name(&obj->mdev.dev));
 }
 
-/* Its driver probes, perhaps long after it has asked. The same goes for that. */
-bool mdev_device_may_bind(struct mdev_device_obj *obj)
+static const struct attribute_group **
+mdev_vendor_groups(struct mdev_device_obj *obj)
 {
-	bool may;
+	const struct mdev_parent_ops *ops = obj->type->parent->ops;
 
-	spin_lock(&obj->lock);
-	may = obj->state != MDEV_REMOVING;
-	if (!may)
-		obj->missed = true;
-	spin_unlock(&obj->lock);
-	return may;
+	return ops ? ops->mdev_attr_groups : NULL;
 }
 
-/* A driver that goes because of a removal comes back if that is off. */
-void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
+static int mdev_vendor_add_files(struct mdev_device_obj *obj)
 {
-	spin_lock(&obj->lock);
-	obj->bound = bound;
-	if (!bound && obj->state == MDEV_REMOVING)
-		obj->missed = true;
-	spin_unlock(&obj->lock);
+	int ret;
+
+	ret = sysfs_create_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
+	obj->vendor_files = !ret;
+	return ret;
 }
 
-/* A device that cannot be opened any more; its holder, if any, is still in. */
-static void mdev_device_set_removing(struct mdev_device_obj *obj)
+static void mdev_vendor_remove_files(struct mdev_device_obj *obj)
 {
-	lockdep_assert_held(&obj->lock);
-
-	WRITE_ONCE(obj->state, MDEV_REMOVING);
-	obj->mdev.active = false;
-	obj->missed = false;
+	/* a removal that the vendor refused may have lost them */
+	if (obj->vendor_files)
+		sysfs_remove_groups(&obj->mdev.dev.kobj,
+				    mdev_vendor_groups(obj));
+	obj->vendor_files = false;
 }
 
 /*
@@ -231,144 +219,6 @@ static void mdev_device_revive(struct mdev_device_obj *obj)
 			 ret);
 		mdev_device_set_live(obj);
 	}
-}
-
-/**
- * mdev_open - the bridge opens a device
- * @mdev: the device
- *
- * From now on the device is not removed, and its parent not unregistered, until
- * mdev_close().
- *
- * Context: process context; the bridge opens a device once at a time.
- * Return: 0, or -ENODEV if the device is being removed.
- */
-int mdev_open(struct mdev_device *mdev)
-{
-	struct mdev_device_obj *obj = to_device_obj(mdev);
-	int ret = -ENODEV;
-
-	spin_lock(&obj->lock);
-	if (obj->state != MDEV_REMOVING) {
-		WRITE_ONCE(obj->users, obj->users + 1);
-		atomic_inc(&obj->type->parent->open);
-		obj->holder.pid = task_tgid_nr(current);
-		mdev_copy_comm(obj->holder.comm, current->comm);
-		ret = 0;
-	}
-	spin_unlock(&obj->lock);
-	return ret;
-}
-EXPORT_SYMBOL_GPL(mdev_open);
-
-/**
- * mdev_close - take back mdev_open()
- * @mdev: the device; the vendor's part of it may be gone when this returns
- *
- * After mdev_end_calls(), if the vendor could call.
- *
- * Context: process context.
- */
-void mdev_close(struct mdev_device *mdev)
-{
-	struct mdev_device_obj *obj = to_device_obj(mdev);
-	struct mdev_parent_obj *parent = obj->type->parent;
-
-	/* the wakeup must not come after whoever waits has freed the parent */
-	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->users, obj->users - 1);
-	atomic_dec(&parent->open);
-	wake_up_all(&parent->wait);
-	spin_unlock(&obj->lock);
-}
-EXPORT_SYMBOL_GPL(mdev_close);
-
-/**
- * mdev_is_open - is there an mdev_open() without an mdev_close()?
- * @mdev: the device
- *
- * Context: any.
- * Return: the answer; it may be old by the time the caller looks at it.
- */
-bool mdev_is_open(struct mdev_device *mdev)
-{
-	return READ_ONCE(to_device_obj(mdev)->users);
-}
-EXPORT_SYMBOL_GPL(mdev_is_open);
-
-/* Who has it open; false, and the same as zeroes, if nobody has. */
-bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
-{
-	bool open;
-
-	memset(holder, 0, sizeof(*holder));
-	spin_lock(&obj->lock);
-	open = obj->users;
-	if (open)
-		*holder = obj->holder;
-	spin_unlock(&obj->lock);
-	return open;
-}
-
-/**
- * mdev_set_held - the bridge knows, or does not know any more, who holds a device
- * @mdev: the device
- * @held: whether VFIO holds it: would it wait if the driver were unbound? Called under
- *	a spinlock, at any time until there is another; NULL: not known
- *
- * Context: any.
- */
-void mdev_set_held(struct mdev_device *mdev,
-		   bool (*held)(struct mdev_device *mdev))
-{
-	struct mdev_device_obj *obj = to_device_obj(mdev);
-
-	spin_lock(&obj->lock);
-	obj->held = held;
-	spin_unlock(&obj->lock);
-}
-EXPORT_SYMBOL_GPL(mdev_set_held);
-
-static bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj)
-{
-	lockdep_assert_held(&obj->lock);
-
-	return obj->held && obj->held(&obj->mdev);
-}
-
-/* Does VFIO hold it, be it open or not? */
-bool mdev_device_in_vfio(struct mdev_device_obj *obj)
-{
-	bool held;
-
-	spin_lock(&obj->lock);
-	held = mdev_device_in_vfio_locked(obj);
-	spin_unlock(&obj->lock);
-	return held;
-}
-
-/* Can its driver be unbound without waiting for anybody? */
-static bool mdev_device_idle(struct mdev_device_obj *obj)
-{
-	bool idle;
-
-	/* the lock makes sure that mdev_close() is through */
-	spin_lock(&obj->lock);
-	idle = !obj->users && !obj->unbinding &&
-	       !mdev_device_in_vfio_locked(obj);
-	spin_unlock(&obj->lock);
-	return idle;
-}
-
-/* Is there something whose end is told by a wakeup? What VFIO does is not. */
-static bool mdev_device_busy(struct mdev_device_obj *obj)
-{
-	bool busy;
-
-	spin_lock(&obj->lock);
-	busy = obj->users || obj->unbinding;
-	spin_unlock(&obj->lock);
-	return busy;
 }
 
 /* Ask whoever has the device open to close it; now and then, say who that is. */
@@ -504,7 +354,7 @@ static void mdev_device_restore(struct mdev_device_obj *obj)
 	struct device *dev = &obj->mdev.dev;
 	int ret;
 
-	ret = mdev_sysfs_add_vendor_files(obj);
+	ret = mdev_vendor_add_files(obj);
 	if (ret)
 		dev_warn(dev, "vendor's files could not be restored: %d\n", ret);
 
@@ -597,7 +447,7 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 	if (ret)
 		return ret;
 
-	mdev_sysfs_remove_vendor_files(obj);
+	mdev_vendor_remove_files(obj);
 	ret = mdev_vendor_remove(obj);
 	if (!ret)
 		return 0;
@@ -639,12 +489,99 @@ static void mdev_device_destroy(struct mdev_device_obj *obj)
 	lockdep_assert_held(&parent->unreg_sem);
 
 	mdev_device_unlist(obj);
-	mdev_sysfs_remove_device(obj);
+	mdev_device_remove_links(obj);
 	device_del(&obj->mdev.dev);
 	mdev_uuid_release(obj);
 	mdev_quota_release(parent);
 	put_device(&obj->mdev.dev);
 }
+
+static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
+{
+	struct mdev_holder holder;
+
+	if (!trace_mdev_remove_refused_enabled())
+		return;
+	mdev_device_holder(obj, &holder);
+	trace_mdev_remove_refused(&obj->mdev.dev, holder.pid, holder.comm, ret);
+}
+
+/*
+ * For whoever writes to the "remove" file, which is @file. It is still there if this
+ * fails.
+ *
+ * Returns 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
+ * parent, is being removed by somebody else; -EBUSY if it is open, or VFIO holds it, and
+ * the vendor has no request op; -ERESTARTSYS if a signal ended the wait for a holder;
+ * or the error of the vendor's remove. On error the device is as before; -EINTR, if it
+ * will be when VFIO lets go of it.
+ */
+static int mdev_device_remove(struct mdev_device_obj *obj,
+			      struct device_attribute *file)
+{
+	u64 start = trace_mdev_remove_enabled() ? ktime_get_ns() : 0;
+	struct mdev_type_obj *type = obj->type;
+	struct mdev_parent_obj *parent = type->parent;
+	guid_t uuid = obj->mdev.uuid;
+	int ret = -ENODEV;
+
+	if (!down_read_trylock(&parent->unreg_sem)) {
+		mdev_trace_refused(obj, ret);
+		/* the file that we come from keeps the parent's name in place */
+		trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
+		return ret;
+	}
+	/* up_read() may still look at the parent when a writer has freed it */
+	kref_get(&parent->ref);
+
+	ret = mdev_device_claim(obj);
+	if (!ret)
+		ret = mdev_device_retire(obj, false);
+	if (!ret) {
+		/* or device_del() would wait for the caller; it does not come back */
+		device_remove_file_self(&obj->mdev.dev, file);
+		mdev_device_destroy(obj);
+	} else {
+		mdev_trace_refused(obj, ret);
+	}
+	trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
+
+	up_read(&parent->unreg_sem);
+	mdev_parent_put(parent);
+	return ret;
+}
+
+static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t count)
+{
+	unsigned long val;
+	int ret;
+
+	ret = kstrtoul(buf, 0, &val);
+	if (ret)
+		return -EINVAL;
+	if (!val)
+		return count;
+
+	ret = mdev_device_remove(dev_to_device_obj(dev), attr);
+	return ret ?: count;
+}
+
+static DEVICE_ATTR_WO(remove);
+
+static struct attribute *mdev_device_attrs[] = {
+	&dev_attr_remove.attr,
+	NULL
+};
+
+static const struct attribute_group mdev_device_group = {
+	.attrs = mdev_device_attrs,
+};
+
+static const struct attribute_group *mdev_device_groups[] = {
+	&mdev_device_group,
+	NULL
+};
 
 /* @step: where to note what is tried: on failure, that is what has failed. */
 static int mdev_device_create_locked(struct mdev_type_obj *type,
@@ -663,6 +600,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 		return -ENOMEM;
 	INIT_WORK(&obj->unbind_work, mdev_device_unbind_work);
 	dev = &obj->mdev.dev;
+	dev->groups = mdev_device_groups;
 
 	*step = "uuid";
 	ret = mdev_uuid_claim(obj);
@@ -683,10 +621,10 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 	ret = device_add(dev);
 	if (ret)
 		goto err_vendor;
-	ret = mdev_sysfs_add_device(obj);
+	ret = mdev_device_add_links(obj);
 	if (ret)
 		goto err_del;
-	ret = mdev_sysfs_add_vendor_files(obj);
+	ret = mdev_vendor_add_files(obj);
 	if (ret)
 		goto err_sysfs;
 
@@ -703,9 +641,9 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 
 err_attach:
 	mdev_device_unlist(obj);
-	mdev_sysfs_remove_vendor_files(obj);
+	mdev_vendor_remove_files(obj);
 err_sysfs:
-	mdev_sysfs_remove_device(obj);
+	mdev_device_remove_links(obj);
 err_del:
 	device_del(dev);
 err_vendor:
@@ -752,62 +690,6 @@ int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
 out:
 	/* the same file keeps the parent's name in place */
 	trace_mdev_create(type, uuid, step, ret, mdev_since(start));
-	return ret;
-}
-
-static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
-{
-	struct mdev_holder holder;
-
-	if (!trace_mdev_remove_refused_enabled())
-		return;
-	mdev_device_holder(obj, &holder);
-	trace_mdev_remove_refused(&obj->mdev.dev, holder.pid, holder.comm, ret);
-}
-
-/**
- * mdev_device_remove - remove a device for whoever writes to its "remove" file
- * @obj: the device
- *
- * The file is still there if this fails.
- *
- * Context: process context, sleeps; only from the "remove" file.
- * Return: 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
- * parent, is being removed by somebody else; -EBUSY if it is open, or VFIO holds it, and
- * the vendor has no request op; -ERESTARTSYS if a signal ended the wait for a holder;
- * or the error of the vendor's remove. On error the device is as before; -EINTR, if it
- * will be when VFIO lets go of it.
- */
-int mdev_device_remove(struct mdev_device_obj *obj)
-{
-	u64 start = trace_mdev_remove_enabled() ? ktime_get_ns() : 0;
-	struct mdev_type_obj *type = obj->type;
-	struct mdev_parent_obj *parent = type->parent;
-	guid_t uuid = obj->mdev.uuid;
-	int ret = -ENODEV;
-
-	if (!down_read_trylock(&parent->unreg_sem)) {
-		mdev_trace_refused(obj, ret);
-		/* the file that we come from keeps the parent's name in place */
-		trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
-		return ret;
-	}
-	/* up_read() may still look at the parent when a writer has freed it */
-	kref_get(&parent->ref);
-
-	ret = mdev_device_claim(obj);
-	if (!ret)
-		ret = mdev_device_retire(obj, false);
-	if (!ret) {
-		mdev_sysfs_remove_own_file(obj);
-		mdev_device_destroy(obj);
-	} else {
-		mdev_trace_refused(obj, ret);
-	}
-	trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
-
-	up_read(&parent->unreg_sem);
-	mdev_parent_put(parent);
 	return ret;
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The mdev bus: match, probe, remove, uevents, driver registration.
+ * The bus: match, probe, remove, uevents, drivers and the bridge among them.
  */
-#include <linux/iommu.h>	/* for nothing but the symbols' checksums */
 #include <linux/kmod.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
 
+#include "mdev_late.h"
 #include "mdev_private.h"
+#include "mdev_trace.h"
 
 /*
  * The driver that serves the classic door. Held for read while a device is
@@ -77,7 +78,7 @@ static int mdev_probe(struct device *dev)
 	if (drv->probe)
 		ret = mdev_vendor_errno(dev, "probe",
 					drv->probe(to_mdev_device(dev)));
-	mdev_traced_bind(dev, drv->driver.name, ret);
+	trace_mdev_bind(dev, drv->driver.name, ret);
 	if (ret)
 		return ret;
 	mdev_device_set_bound(obj, true);
@@ -159,7 +160,6 @@ void mdev_bus_queue(struct work_struct *work)
 void mdev_bus_adopt(struct device *dev)
 {
 	dev->bus = &mdev_bus;
-	dev->groups = mdev_device_groups;
 }
 
 void mdev_load_wake(void)
@@ -271,18 +271,8 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 	return ret;
 }
 
-/**
- * mdev_register_driver - register a driver for the modern door
- * @drv: the driver; must stay until mdev_unregister_driver() returns
- *
- * It is bound to the devices of parents that were registered with it and to no
- * others. Undo with mdev_unregister_driver().
- *
- * Context: process context, sleeps.
- * Return: 0; -EINVAL without @device_api; or what driver_register() returns,
- * e.g. -EBUSY if there is a driver of that name.
- */
-int mdev_register_driver(struct mdev_driver *drv)
+/* What mdev_register_driver() does. */
+int mdev_driver_add(struct mdev_driver *drv)
 {
 	if (!mdev_driver_valid(drv))
 		return -EINVAL;
@@ -290,24 +280,14 @@ int mdev_register_driver(struct mdev_driver *drv)
 	drv->driver.bus = &mdev_bus;
 	return driver_register(&drv->driver);
 }
-EXPORT_SYMBOL(mdev_register_driver);
 
-/**
- * mdev_unregister_driver - take back mdev_register_driver()
- * @drv: the driver
- *
- * Unbinds it from all devices. Unregister the parents first: no device of
- * theirs must be created while or after their driver goes.
- *
- * Context: process context, sleeps.
- */
-void mdev_unregister_driver(struct mdev_driver *drv)
+/* What mdev_unregister_driver() does. */
+void mdev_driver_remove(struct mdev_driver *drv)
 {
 	driver_unregister(&drv->driver);
 	/* left dangling by the driver core; see mdev_attach_driver() */
 	drv->driver.p = NULL;
 }
-EXPORT_SYMBOL(mdev_unregister_driver);
 
 /**
  * mdev_register_bridge - register the driver that serves the classic door

@@ -20,7 +20,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
-#include "mdev_private.h"
+#include "mdev_late.h"
 
 /* usable from the first initcall on */
 static struct mdev_late mdev_late_vendors = {

@@ -72,15 +72,29 @@
  * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
  * once.
  *
- * Late binding. What built-in vendors register goes through a queue that is part
- * of vmlinux, see struct mdev_late, because mdev may not be there yet. The
- * queue's lock is not held while the core is called.
+ * Files, from the roof to the cellar. Each calls only those below it, which "make lint"
+ * checks; the functions that they share are at the end of this file, in the other order:
+ *
+ *	mdev_main.c		the module's beginning and end
+ *	mdev_register.c, mdev_register_driver.c
+ *				the exported functions that vendors register by
+ *	mdev_debugfs.c		what an administrator looks at when something hangs
+ *	mdev_core.c		parents
+ *	mdev_sysfs.c		the folders of a parent and its types; "create"
+ *	mdev_device.c		the life of a device, and its files; "remove"
+ *	mdev_driver.c		the bus, drivers, and which of them is the bridge
+ *	mdev_state.c		a device's state, and who has it open
+ *	mdev_calls.c		what a vendor asks of the bridge
+ *	mdev_object.c		what all objects need
+ *	mdev_trace.c		tracepoints
+ *
+ * mdev_late.c is part of vmlinux and has a header of its own, mdev_late.h; what the
+ * bridge may call is in mdev_bridge.h.
  */
 #ifndef MDEV_PRIVATE_H
 #define MDEV_PRIVATE_H
 
 #include <linux/ctype.h>
-#include <linux/hashtable.h>
 #include <linux/kobject.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -93,8 +107,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
-/* what udev and request_module() load the bridge by */
-#define MDEV_CLASSIC_MODALIAS	"mdev:vfio"
+#include "mdev_bridge.h"
 
 /**
  * enum mdev_parent_state - how far a parent is, under mdev_parents_lock
@@ -117,7 +130,7 @@ enum mdev_parent_state {
  * @dev: the parent device, referenced until unregistered
  * @ops: classic door: the vendor's ops; NULL otherwise
  * @form: classic door: which form of create, show and store the vendor has
- * @parent: modern door: the vendor's handle; NULL otherwise
+ * @handle: modern door: the vendor's; NULL otherwise
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
  * @available: modern door without get_available: instances left
@@ -140,7 +153,7 @@ struct mdev_parent_obj {
 	struct device *dev;
 	const struct mdev_parent_ops *ops;
 	enum mdev_form form;
-	struct mdev_parent *parent;
+	struct mdev_parent *handle;
 	struct mdev_driver *driver;
 	struct rw_semaphore unreg_sem;
 	atomic_t available;
@@ -286,169 +299,26 @@ static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
 	return container_of(kobj, struct mdev_type_obj, kobj);
 }
 
-/*
- * What can be said of a registration before mdev is there.
- */
-
-static inline bool mdev_migration_valid(const struct mdev_parent_ops *ops)
-{
-	bool can = ops->migration_flags;
-
-	/* VFIO has no others without it */
-	if (can && !(ops->migration_flags & VFIO_MIGRATION_STOP_COPY))
-		return false;
-	return !ops->migration_set_state == !can &&
-	       !ops->migration_get_state == !can &&
-	       !ops->migration_get_data_size == !can &&
-	       !ops->log_start == !ops->log_stop &&
-	       !ops->log_start == !ops->log_read_and_clear;
-}
-
-static inline bool mdev_device_args_valid(const struct device *dev,
-					  const struct mdev_parent_ops *ops)
-{
-	return dev && ops && ops->create && ops->remove &&
-	       ops->supported_type_groups && mdev_migration_valid(ops);
-}
-
-static inline bool mdev_parent_args_valid(const struct mdev_parent *parent,
-					  const struct device *dev,
-					  const struct mdev_driver *mdev_driver,
-					  struct mdev_type **types,
-					  unsigned int nr_types)
-{
-	return parent && dev && mdev_driver && (types || !nr_types);
-}
-
-static inline bool mdev_driver_valid(const struct mdev_driver *drv)
-{
-	return drv && drv->device_api;
-}
-
-/* what a built-in vendor registers */
-enum mdev_late_kind {
-	MDEV_LATE_DEVICE,
-	MDEV_LATE_PARENT,
-	MDEV_LATE_DRIVER,
-};
-
-/**
- * enum mdev_late_state - what mdev knows of an entry, under mdev_late.lock
- * @MDEV_LATE_PENDING: nothing; on the list of that name
- * @MDEV_LATE_BUSY: somebody is telling it; on the list "bound", like the rest
- * @MDEV_LATE_BOUND: it is registered
- * @MDEV_LATE_FAILED: mdev turned it down when it came
- */
-enum mdev_late_state {
-	MDEV_LATE_PENDING,
-	MDEV_LATE_BUSY,
-	MDEV_LATE_BOUND,
-	MDEV_LATE_FAILED,
-};
-
-/**
- * struct mdev_late_entry - a registration of a built-in vendor
- * @next: in one of the queue's lists
- * @by_key: in the queue's hash table
- * @state: see enum mdev_late_state
- * @error: why it FAILED; belongs to who made it BUSY
- * @kind: which of the arguments below are used
- * @key: the parent device or the driver: can be registered once
- * @dev: parent device, referenced; NULL for a driver
- * @ops: classic door: the vendor's ops
- * @form: classic door: the form of @ops
- * @parent: modern door: the vendor's handle
- * @driver: modern door: the vendor's driver
- * @types: modern door: the vendor's types
- * @nr_types: number of entries in @types
- */
-struct mdev_late_entry {
-	struct list_head next;
-	struct hlist_node by_key;
-	enum mdev_late_state state;
-	int error;
-	enum mdev_late_kind kind;
-	const void *key;
-	struct device *dev;
-	const struct mdev_parent_ops *ops;
-	enum mdev_form form;
-	struct mdev_parent *parent;
-	struct mdev_driver *driver;
-	struct mdev_type **types;
-	unsigned int nr_types;
-};
-
-/*
- * mdev's entry points, given to the queue while mdev is there. @late is for what
- * has waited for it.
- */
-struct mdev_late_core {
-	int (*register_device)(struct device *dev,
-			       const struct mdev_parent_ops *ops,
-			       enum mdev_form form, bool late);
-	void (*unregister_device)(struct device *dev);
-	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
-			       struct mdev_driver *mdev_driver,
-			       struct mdev_type **types, unsigned int nr_types,
-			       bool late);
-	void (*unregister_parent)(struct mdev_parent *parent);
-	int (*register_driver)(struct mdev_driver *drv);
-	void (*unregister_driver)(struct mdev_driver *drv);
-};
-
-/**
- * struct mdev_late - the registrations of built-in vendors
- * @lock: protects all members, and the state of entries
- * @core: mdev, from start to stop: while an entry may be BUSY or BOUND
- * @ready: nothing is pending and @core is there: call it at once
- * @pending: entries that mdev does not know of, in order of registration
- * @bound: entries that mdev was told of, in that order
- * @entries: all of them, by key
- * @wait: for an entry that is BUSY
- */
-struct mdev_late {
-	struct mutex lock;		/* protects everything here */
-	const struct mdev_late_core *core;
-	bool ready;
-	struct list_head pending;
-	struct list_head bound;
-	DECLARE_HASHTABLE(entries, 7);
-	wait_queue_head_t wait;
-};
-
-/* mdev_core.c: parents, and what keeps the module's text in place */
-void mdev_parent_put(struct mdev_parent_obj *parent);
-void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
-			   size_t size);
-void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg),
-			   void *arg);
+/* mdev_object.c: what all objects need */
 void mdev_object_born(void);
 void mdev_object_gone(void);
-
-/* mdev_device.c: one mediated device */
-int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid);
-int mdev_device_remove(struct mdev_device_obj *obj);
-void mdev_devices_remove_all(struct mdev_parent_obj *parent);
-bool mdev_device_may_match(struct mdev_device_obj *obj);
-bool mdev_device_may_bind(struct mdev_device_obj *obj);
-void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound);
-void mdev_device_set_live(struct mdev_device_obj *obj);
-bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
-bool mdev_device_in_vfio(struct mdev_device_obj *obj);
-struct mdev_device_obj *mdev_device_from(const guid_t *uuid, bool after);
+void mdev_objects_wait(void);
+void mdev_parent_put(struct mdev_parent_obj *parent);
 
 /* mdev_calls.c: what a vendor asks of the bridge */
 void mdev_calls_init(struct mdev_device_obj *obj);
 
-/* mdev_sysfs.c: everything an administrator sees */
-int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
-void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent);
-int mdev_sysfs_add_device(struct mdev_device_obj *obj);
-void mdev_sysfs_remove_device(struct mdev_device_obj *obj);
-int mdev_sysfs_add_vendor_files(struct mdev_device_obj *obj);
-void mdev_sysfs_remove_vendor_files(struct mdev_device_obj *obj);
-void mdev_sysfs_remove_own_file(struct mdev_device_obj *obj);
-extern const struct attribute_group *mdev_device_groups[];
+/* mdev_state.c: a device's state, and who has it open */
+void mdev_device_set_live(struct mdev_device_obj *obj);
+void mdev_device_set_removing(struct mdev_device_obj *obj);
+void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound);
+bool mdev_device_may_match(struct mdev_device_obj *obj);
+bool mdev_device_may_bind(struct mdev_device_obj *obj);
+bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
+bool mdev_device_in_vfio(struct mdev_device_obj *obj);
+bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj);
+bool mdev_device_idle(struct mdev_device_obj *obj);
+bool mdev_device_busy(struct mdev_device_obj *obj);
 
 /* mdev_driver.c: the bus */
 int mdev_bus_init(void);
@@ -458,13 +328,33 @@ int mdev_bus_attach(struct mdev_device_obj *obj);
 void mdev_bus_queue(struct work_struct *work);
 int mdev_load_bridge(struct mdev_parent_obj *parent);
 void mdev_load_wake(void);
+int mdev_driver_add(struct mdev_driver *drv);
+void mdev_driver_remove(struct mdev_driver *drv);
 
-/* mdev_trace.c: tracepoints, for who cannot include mdev_trace.h */
-void mdev_traced_register(struct device *dev, bool classic, bool late, int ret);
-u64 mdev_traced_unregister_start(void);
-void mdev_traced_unregister(struct mdev_parent_obj *parent,
-			    unsigned int devices, u64 start);
-void mdev_traced_bind(struct device *dev, const char *driver, int ret);
+/* mdev_device.c: the life of a device, and its files */
+int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid);
+void mdev_devices_remove_all(struct mdev_parent_obj *parent);
+struct mdev_device_obj *mdev_device_get_next(const guid_t *uuid, bool after);
+
+/* mdev_sysfs.c: the folders of a parent and its types */
+int mdev_sysfs_add_parent(struct mdev_parent_obj *parent);
+void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent);
+
+/* mdev_core.c: parents */
+int mdev_parents_init(void);
+void mdev_parents_exit(void);
+int mdev_parent_add_classic(struct device *dev, const struct mdev_parent_ops *ops,
+			    enum mdev_form form, bool late);
+int mdev_parent_add_modern(struct mdev_parent *parent, struct device *dev,
+			   struct mdev_driver *mdev_driver,
+			   struct mdev_type **types, unsigned int nr_types,
+			   bool late);
+void mdev_parent_remove_classic(struct device *dev);
+void mdev_parent_remove_modern(struct mdev_parent *parent);
+void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
+			   size_t size);
+void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg),
+			   void *arg);
 
 /* mdev_debugfs.c: "parents" and "devices" */
 #if IS_ENABLED(CONFIG_DEBUG_FS)
@@ -474,31 +364,5 @@ void mdev_debugfs_exit(void);
 static inline void mdev_debugfs_init(void) { }
 static inline void mdev_debugfs_exit(void) { }
 #endif
-
-/* mdev_late.c: part of vmlinux; not there when mdev is built outside of a tree */
-#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
-int mdev_late_register(struct mdev_late *late,
-		       const struct mdev_late_entry *request);
-bool mdev_late_unregister(struct mdev_late *late, const void *key,
-			  const struct mdev_parent *parent);
-void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core);
-void mdev_late_stop(struct mdev_late *late);
-void mdev_late_attach(const struct mdev_late_core *core);
-void mdev_late_detach(void);
-#endif
-
-/* for the bridge, vfio_mdev.ko; exported */
-int mdev_register_bridge(struct mdev_driver *drv);
-void mdev_unregister_bridge(struct mdev_driver *drv);
-const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
-int mdev_open(struct mdev_device *mdev);
-void mdev_begin_calls(struct mdev_device *mdev,
-		      const struct mdev_bridge_ops *bridge);
-void mdev_end_calls(struct mdev_device *mdev);
-void mdev_close(struct mdev_device *mdev);
-void mdev_set_held(struct mdev_device *mdev,
-		   bool (*held)(struct mdev_device *mdev));
-bool mdev_is_open(struct mdev_device *mdev);
-int mdev_vendor_errno(struct device *dev, const char *op, int ret);
 
 #endif /* MDEV_PRIVATE_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an administrator sees: types, the create and remove files, links.
+ * A parent's folder of types, and the files in there: create, and the vendor's.
  */
 #include <linux/mdev.h>
 #include <linux/slab.h>
@@ -195,9 +195,9 @@ static const char *mdev_type_name(struct mdev_parent_obj *parent, unsigned int i
 		group = parent->ops->supported_type_groups[i];
 		return group ? group->name ?: "" : NULL;
 	}
-	if (i >= parent->parent->nr_types)
+	if (i >= parent->handle->nr_types)
 		return NULL;
-	return parent->parent->types[i]->sysfs_name ?: "";
+	return parent->handle->types[i]->sysfs_name ?: "";
 }
 
 /* Would they have one directory? There are no slashes in those. */
@@ -249,8 +249,8 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 		type->classic.parent_dev = parent->dev;
 		type->classic.group_id = n;
 	} else {
-		type->type = parent->parent->types[n];
-		type->type->parent = parent->parent;
+		type->type = parent->handle->types[n];
+		type->type->parent = parent->handle;
 	}
 
 	ret = kobject_init_and_add(&type->kobj, &mdev_type_ktype,
@@ -352,92 +352,4 @@ void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent)
 	mdev_types_remove(parent);
 	sysfs_remove_groups(&parent->dev->kobj, mdev_parent_groups(parent));
 	mdev_dir_remove(parent->types_kobj);
-}
-
-static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
-			    const char *buf, size_t count)
-{
-	unsigned long val;
-	int ret;
-
-	ret = kstrtoul(buf, 0, &val);
-	if (ret)
-		return -EINVAL;
-	if (!val)
-		return count;
-
-	ret = mdev_device_remove(dev_to_device_obj(dev));
-	return ret ?: count;
-}
-
-static DEVICE_ATTR_WO(remove);
-
-static struct attribute *mdev_device_attrs[] = {
-	&dev_attr_remove.attr,
-	NULL
-};
-
-static const struct attribute_group mdev_device_group = {
-	.attrs = mdev_device_attrs,
-};
-
-const struct attribute_group *mdev_device_groups[] = {
-	&mdev_device_group,
-	NULL
-};
-
-/*
- * The caller is in the "remove" file, which device_del() would wait for. Only
- * for the one who has won the removal: the file does not come back.
- */
-void mdev_sysfs_remove_own_file(struct mdev_device_obj *obj)
-{
-	device_remove_file_self(&obj->mdev.dev, &dev_attr_remove);
-}
-
-int mdev_sysfs_add_device(struct mdev_device_obj *obj)
-{
-	struct device *dev = &obj->mdev.dev;
-	struct mdev_type_obj *type = obj->type;
-	int ret;
-
-	ret = sysfs_create_link(type->devices_kobj, &dev->kobj, dev_name(dev));
-	if (ret)
-		return ret;
-	ret = sysfs_create_link(&dev->kobj, &type->kobj, "mdev_type");
-	if (ret)
-		sysfs_remove_link(type->devices_kobj, dev_name(dev));
-	return ret;
-}
-
-/* What is in the device's own folder goes with it. */
-void mdev_sysfs_remove_device(struct mdev_device_obj *obj)
-{
-	sysfs_remove_link(obj->type->devices_kobj, dev_name(&obj->mdev.dev));
-}
-
-static const struct attribute_group **
-mdev_vendor_groups(struct mdev_device_obj *obj)
-{
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
-
-	return ops ? ops->mdev_attr_groups : NULL;
-}
-
-int mdev_sysfs_add_vendor_files(struct mdev_device_obj *obj)
-{
-	int ret;
-
-	ret = sysfs_create_groups(&obj->mdev.dev.kobj, mdev_vendor_groups(obj));
-	obj->vendor_files = !ret;
-	return ret;
-}
-
-void mdev_sysfs_remove_vendor_files(struct mdev_device_obj *obj)
-{
-	/* a removal that the vendor refused may have lost them */
-	if (obj->vendor_files)
-		sysfs_remove_groups(&obj->mdev.dev.kobj,
-				    mdev_vendor_groups(obj));
-	obj->vendor_files = false;
 }

@@ -26,6 +26,7 @@
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
+#include "mdev_late.h"
 #include "mdev_private.h"
 
 #define TYPES	"mdev_supported_types"
@@ -876,7 +877,7 @@ static void vendor_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, mdev_open(to_mdev_device(dev)));
 	KUNIT_EXPECT_NULL(test, type->parent->dev);
 	KUNIT_EXPECT_NULL(test, type->parent->ops);
-	KUNIT_EXPECT_NULL(test, type->parent->parent);
+	KUNIT_EXPECT_NULL(test, type->parent->handle);
 	KUNIT_EXPECT_NULL(test, type->parent->driver);
 	put_device(dev);
 	kobject_put(&type->kobj);

@@ -3,9 +3,8 @@
  * Tracepoints. Events copy all they show: a device, its parent and its vendor may
  * be gone when they are read.
  *
- * <linux/tracepoint.h> changes the checksums of what mdev_core.c and
- * mdev_driver.c export for the modern door, so those two do not include this
- * file. They call the functions of mdev_trace.c, none of them on a hot path.
+ * <linux/tracepoint.h> changes the checksums of what mdev_register.c and
+ * mdev_register_driver.c export, so those two do not include this file.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM mdev

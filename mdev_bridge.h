@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What mdev has for the bridge, vfio_mdev.ko. Documented where it is defined: in
+ * mdev_driver.c, mdev_state.c, mdev_calls.c and mdev_object.c.
+ */
+#ifndef MDEV_BRIDGE_H
+#define MDEV_BRIDGE_H
+
+#include <linux/mdev.h>
+
+/* what udev and request_module() load the bridge by */
+#define MDEV_CLASSIC_MODALIAS	"mdev:vfio"
+
+int mdev_register_bridge(struct mdev_driver *drv);
+void mdev_unregister_bridge(struct mdev_driver *drv);
+const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev);
+int mdev_open(struct mdev_device *mdev);
+void mdev_begin_calls(struct mdev_device *mdev,
+		      const struct mdev_bridge_ops *bridge);
+void mdev_end_calls(struct mdev_device *mdev);
+void mdev_close(struct mdev_device *mdev);
+void mdev_set_held(struct mdev_device *mdev,
+		   bool (*held)(struct mdev_device *mdev));
+bool mdev_is_open(struct mdev_device *mdev);
+int mdev_vendor_errno(struct device *dev, const char *op, int ret);
+
+#endif /* MDEV_BRIDGE_H */

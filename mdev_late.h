@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Late binding: what mdev and the queue of built-in vendors, which is part of vmlinux,
+ * know of each other.
+ *
+ * What built-in vendors register goes through the queue, as mdev may not be there yet. The
+ * queue's lock is not held while mdev is called.
+ */
+#ifndef MDEV_LATE_H
+#define MDEV_LATE_H
+
+#include <linux/hashtable.h>
+#include <linux/list.h>
+#include <linux/mdev.h>
+#include <linux/mutex.h>
+#include <linux/wait.h>
+
+/* Checks of arguments, for mdev and for what is there before it. */
+
+static inline bool mdev_migration_valid(const struct mdev_parent_ops *ops)
+{
+	bool can = ops->migration_flags;
+
+	/* VFIO has no others without it */
+	if (can && !(ops->migration_flags & VFIO_MIGRATION_STOP_COPY))
+		return false;
+	return !ops->migration_set_state == !can &&
+	       !ops->migration_get_state == !can &&
+	       !ops->migration_get_data_size == !can &&
+	       !ops->log_start == !ops->log_stop &&
+	       !ops->log_start == !ops->log_read_and_clear;
+}
+
+static inline bool mdev_device_args_valid(const struct device *dev,
+					  const struct mdev_parent_ops *ops)
+{
+	return dev && ops && ops->create && ops->remove &&
+	       ops->supported_type_groups && mdev_migration_valid(ops);
+}
+
+static inline bool mdev_parent_args_valid(const struct mdev_parent *parent,
+					  const struct device *dev,
+					  const struct mdev_driver *mdev_driver,
+					  struct mdev_type **types,
+					  unsigned int nr_types)
+{
+	return parent && dev && mdev_driver && (types || !nr_types);
+}
+
+static inline bool mdev_driver_valid(const struct mdev_driver *drv)
+{
+	return drv && drv->device_api;
+}
+
+/* what a built-in vendor registers */
+enum mdev_late_kind {
+	MDEV_LATE_DEVICE,
+	MDEV_LATE_PARENT,
+	MDEV_LATE_DRIVER,
+};
+
+/**
+ * enum mdev_late_state - what mdev knows of an entry, under mdev_late.lock
+ * @MDEV_LATE_PENDING: nothing; on the list of that name
+ * @MDEV_LATE_BUSY: somebody is telling it; on the list "bound", like the rest
+ * @MDEV_LATE_BOUND: it is registered
+ * @MDEV_LATE_FAILED: mdev turned it down when it came
+ */
+enum mdev_late_state {
+	MDEV_LATE_PENDING,
+	MDEV_LATE_BUSY,
+	MDEV_LATE_BOUND,
+	MDEV_LATE_FAILED,
+};
+
+/**
+ * struct mdev_late_entry - a registration of a built-in vendor
+ * @next: in one of the queue's lists
+ * @by_key: in the queue's hash table
+ * @state: see enum mdev_late_state
+ * @error: why it FAILED; belongs to who made it BUSY
+ * @kind: which of the arguments below are used
+ * @key: the parent device or the driver: can be registered once
+ * @dev: parent device, referenced; NULL for a driver
+ * @ops: classic door: the vendor's ops
+ * @form: classic door: the form of @ops
+ * @parent: modern door: the vendor's handle
+ * @driver: modern door: the vendor's driver
+ * @types: modern door: the vendor's types
+ * @nr_types: number of entries in @types
+ */
+struct mdev_late_entry {
+	struct list_head next;
+	struct hlist_node by_key;
+	enum mdev_late_state state;
+	int error;
+	enum mdev_late_kind kind;
+	const void *key;
+	struct device *dev;
+	const struct mdev_parent_ops *ops;
+	enum mdev_form form;
+	struct mdev_parent *parent;
+	struct mdev_driver *driver;
+	struct mdev_type **types;
+	unsigned int nr_types;
+};
+
+/*
+ * mdev's entry points, given to the queue while mdev is there. @late is for what
+ * has waited for it.
+ */
+struct mdev_late_core {
+	int (*register_device)(struct device *dev,
+			       const struct mdev_parent_ops *ops,
+			       enum mdev_form form, bool late);
+	void (*unregister_device)(struct device *dev);
+	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
+			       struct mdev_driver *mdev_driver,
+			       struct mdev_type **types, unsigned int nr_types,
+			       bool late);
+	void (*unregister_parent)(struct mdev_parent *parent);
+	int (*register_driver)(struct mdev_driver *drv);
+	void (*unregister_driver)(struct mdev_driver *drv);
+};
+
+/**
+ * struct mdev_late - the registrations of built-in vendors
+ * @lock: protects all members, and the state of entries
+ * @core: mdev, from start to stop: while an entry may be BUSY or BOUND
+ * @ready: nothing is pending and @core is there: call it at once
+ * @pending: entries that mdev does not know of, in order of registration
+ * @bound: entries that mdev was told of, in that order
+ * @entries: all of them, by key
+ * @wait: for an entry that is BUSY
+ */
+struct mdev_late {
+	struct mutex lock;		/* protects everything here */
+	const struct mdev_late_core *core;
+	bool ready;
+	struct list_head pending;
+	struct list_head bound;
+	DECLARE_HASHTABLE(entries, 7);
+	wait_queue_head_t wait;
+};
+
+/* mdev_late.c; not there when mdev is built outside of a tree */
+#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
+int mdev_late_register(struct mdev_late *late,
+		       const struct mdev_late_entry *request);
+bool mdev_late_unregister(struct mdev_late *late, const void *key,
+			  const struct mdev_parent *parent);
+void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core);
+void mdev_late_stop(struct mdev_late *late);
+void mdev_late_attach(const struct mdev_late_core *core);
+void mdev_late_detach(void);
+#endif
+
+#endif /* MDEV_LATE_H */

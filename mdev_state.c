@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A device's state and who has it open: all that its lock protects.
+ *
+ * A device can be opened until it is REMOVING; the check and the count are one step, so
+ * an open and a removal cannot both succeed.
+ */
+#include <linux/export.h>
+#include <linux/mdev.h>
+#include <linux/string.h>
+
+#include "mdev_private.h"
+#include "mdev_trace.h"
+
+void mdev_device_set_live(struct mdev_device_obj *obj)
+{
+	spin_lock(&obj->lock);
+	WRITE_ONCE(obj->state, MDEV_LIVE);
+	obj->mdev.active = true;
+	spin_unlock(&obj->lock);
+}
+
+/* Its driver asks. If it is being removed but stays, that makes up for it. */
+bool mdev_device_may_match(struct mdev_device_obj *obj)
+{
+	bool live;
+
+	spin_lock(&obj->lock);
+	live = obj->state == MDEV_LIVE;
+	if (obj->state == MDEV_REMOVING)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
+	return live;
+}
+
+/* Its driver probes, perhaps long after it has asked. The same goes for that. */
+bool mdev_device_may_bind(struct mdev_device_obj *obj)
+{
+	bool may;
+
+	spin_lock(&obj->lock);
+	may = obj->state != MDEV_REMOVING;
+	if (!may)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
+	return may;
+}
+
+/* A driver that goes because of a removal comes back if that is off. */
+void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
+{
+	spin_lock(&obj->lock);
+	obj->bound = bound;
+	if (!bound && obj->state == MDEV_REMOVING)
+		obj->missed = true;
+	spin_unlock(&obj->lock);
+}
+
+/* A device that cannot be opened any more; its holder, if any, is still in. */
+void mdev_device_set_removing(struct mdev_device_obj *obj)
+{
+	lockdep_assert_held(&obj->lock);
+
+	WRITE_ONCE(obj->state, MDEV_REMOVING);
+	obj->mdev.active = false;
+	obj->missed = false;
+}
+
+/**
+ * mdev_open - the bridge opens a device
+ * @mdev: the device
+ *
+ * From now on the device is not removed, and its parent not unregistered, until
+ * mdev_close().
+ *
+ * Context: process context; the bridge opens a device once at a time.
+ * Return: 0, or -ENODEV if the device is being removed.
+ */
+int mdev_open(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+	int ret = -ENODEV;
+
+	spin_lock(&obj->lock);
+	if (obj->state != MDEV_REMOVING) {
+		WRITE_ONCE(obj->users, obj->users + 1);
+		atomic_inc(&obj->type->parent->open);
+		obj->holder.pid = task_tgid_nr(current);
+		mdev_copy_comm(obj->holder.comm, current->comm);
+		ret = 0;
+	}
+	spin_unlock(&obj->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mdev_open);
+
+/**
+ * mdev_close - take back mdev_open()
+ * @mdev: the device; the vendor's part of it may be gone when this returns
+ *
+ * After mdev_end_calls(), if the vendor could call.
+ *
+ * Context: process context.
+ */
+void mdev_close(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+	struct mdev_parent_obj *parent = obj->type->parent;
+
+	/* the wakeup must not come after whoever waits has freed the parent */
+	spin_lock(&obj->lock);
+	WRITE_ONCE(obj->users, obj->users - 1);
+	atomic_dec(&parent->open);
+	wake_up_all(&parent->wait);
+	spin_unlock(&obj->lock);
+}
+EXPORT_SYMBOL_GPL(mdev_close);
+
+/**
+ * mdev_is_open - is there an mdev_open() without an mdev_close()?
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: the answer; it may be old by the time the caller looks at it.
+ */
+bool mdev_is_open(struct mdev_device *mdev)
+{
+	return READ_ONCE(to_device_obj(mdev)->users);
+}
+EXPORT_SYMBOL_GPL(mdev_is_open);
+
+/* Who has it open; false, and the same as zeroes, if nobody has. */
+bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
+{
+	bool open;
+
+	memset(holder, 0, sizeof(*holder));
+	spin_lock(&obj->lock);
+	open = obj->users;
+	if (open)
+		*holder = obj->holder;
+	spin_unlock(&obj->lock);
+	return open;
+}
+
+/**
+ * mdev_set_held - the bridge knows, or does not know any more, who holds a device
+ * @mdev: the device
+ * @held: whether VFIO holds it: would it wait if the driver were unbound? Called under
+ *	a spinlock, at any time until there is another; NULL: not known
+ *
+ * Context: any.
+ */
+void mdev_set_held(struct mdev_device *mdev,
+		   bool (*held)(struct mdev_device *mdev))
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	spin_lock(&obj->lock);
+	obj->held = held;
+	spin_unlock(&obj->lock);
+}
+EXPORT_SYMBOL_GPL(mdev_set_held);
+
+bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj)
+{
+	lockdep_assert_held(&obj->lock);
+
+	return obj->held && obj->held(&obj->mdev);
+}
+
+/* Does VFIO hold it, be it open or not? */
+bool mdev_device_in_vfio(struct mdev_device_obj *obj)
+{
+	bool held;
+
+	spin_lock(&obj->lock);
+	held = mdev_device_in_vfio_locked(obj);
+	spin_unlock(&obj->lock);
+	return held;
+}
+
+/* Can its driver be unbound without waiting for anybody? */
+bool mdev_device_idle(struct mdev_device_obj *obj)
+{
+	bool idle;
+
+	/* the lock makes sure that mdev_close() is through */
+	spin_lock(&obj->lock);
+	idle = !obj->users && !obj->unbinding &&
+	       !mdev_device_in_vfio_locked(obj);
+	spin_unlock(&obj->lock);
+	return idle;
+}
+
+/* Is there something whose end is told by a wakeup? What VFIO does is not. */
+bool mdev_device_busy(struct mdev_device_obj *obj)
+{
+	bool busy;
+
+	spin_lock(&obj->lock);
+	busy = obj->users || obj->unbinding;
+	spin_unlock(&obj->lock);
+	return busy;
+}
