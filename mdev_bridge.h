@@ -18,6 +18,7 @@ int mdev_open(struct mdev_device *mdev);
 void mdev_begin_calls(struct mdev_device *mdev,
 		      const struct mdev_bridge_ops *bridge);
 void mdev_end_calls(struct mdev_device *mdev);
+void mdev_open_failed(struct mdev_device *mdev);
 void mdev_close(struct mdev_device *mdev);
 void mdev_set_held(struct mdev_device *mdev,
 		   bool (*held)(struct mdev_device *mdev));

@@ -2,7 +2,6 @@
 /*
  * Parents: registration by either door, the list of them, and the end of one.
  */
-#include <linux/export.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>

@@ -2,7 +2,6 @@
 /*
  * One mediated device: create, remove, its files and links, the UUID table.
  */
-#include <linux/export.h>
 #include <linux/mdev.h>
 #include <linux/rbtree.h>
 #include <linux/sched/signal.h>

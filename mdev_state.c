@@ -95,14 +95,14 @@ int mdev_open(struct mdev_device *mdev)
 EXPORT_SYMBOL_GPL(mdev_open);
 
 /**
- * mdev_close - take back mdev_open()
+ * mdev_open_failed - take back mdev_open()
  * @mdev: the device; the vendor's part of it may be gone when this returns
  *
- * After mdev_end_calls(), if the vendor could call.
+ * For an open that the vendor, for one, turned down.
  *
  * Context: process context.
  */
-void mdev_close(struct mdev_device *mdev)
+void mdev_open_failed(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 	struct mdev_parent_obj *parent = obj->type->parent;
@@ -113,6 +113,23 @@ void mdev_close(struct mdev_device *mdev)
 	atomic_dec(&parent->open);
 	wake_up_all(&parent->wait);
 	spin_unlock(&obj->lock);
+}
+EXPORT_SYMBOL_GPL(mdev_open_failed);
+
+/**
+ * mdev_close - the bridge closes a device that it has opened
+ * @mdev: the device; the vendor's part of it may be gone when this returns
+ *
+ * After mdev_end_calls().
+ *
+ * Context: process context.
+ */
+void mdev_close(struct mdev_device *mdev)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+
+	trace_mdev_close(&mdev->dev, obj->holder.pid, obj->holder.comm, 0);
+	mdev_open_failed(mdev);
 }
 EXPORT_SYMBOL_GPL(mdev_close);
 

@@ -1,36 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bridge: a VFIO device for every mediated device of the classic door.
+ * The bridge: a VFIO device for every mediated device of the classic door. The life of
+ * such a device, and what goes to the vendor as it comes.
  */
-#include <linux/iova_bitmap.h>
 #include <linux/mdev.h>
 #include <linux/mm.h>
-#include <linux/mman.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/notifier.h>
-#include <linux/overflow.h>
 #include <linux/rcupdate.h>
-#include <linux/sizes.h>
-#include <linux/slab.h>
 #include <linux/vfio.h>
 #include <linux/wait_bit.h>
-#include <linux/workqueue.h>
 
-#include "mdev_private.h"
+#include "mdev_bridge.h"
 #include "mdev_trace.h"
 #include "vfio_mdev_private.h"
 
-/* no region has that many capabilities, and no vendor makes us allocate more */
-#define VFIO_MDEV_REGION_INFO_MAX	SZ_64K
-
 /* VFIO asks for a device every 10 s; the log says once a minute for which it waits */
 #define VFIO_MDEV_REQUESTS_PER_MESSAGE	6
-
-/* what this VFIO knows; compat/ has it that older ones know less */
-#define VFIO_MDEV_MIGRATION_FLAGS					\
-	(VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |		\
-	 VFIO_MIGRATION_PRE_COPY)
 
 /*
  * VFIO looks at our ops when it releases a device, which may be after it was
@@ -65,50 +50,6 @@ static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
 	return vm->vdev.kvm;
-}
-
-static int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
-					enum vfio_device_mig_state cur,
-					enum vfio_device_mig_state end,
-					enum vfio_device_mig_state *next)
-{
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
-
-	/* there is none, but VFIO warns of a driver that asks */
-	if (cur == VFIO_DEVICE_STATE_ERROR)
-		return -EINVAL;
-	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
-}
-
-/**
- * struct mdev_dirty - where a vendor reports dirty memory
- * @bitmap: VFIO's
- * @first: the first address that the vendor was asked about
- * @last: the last one
- */
-struct mdev_dirty {
-	struct iova_bitmap *bitmap;
-	unsigned long first;
-	unsigned long last;
-};
-
-/*
- * A vendor's pages may be larger than the user's, and stick out of what it was asked
- * about; behind the bitmap there is other memory, on old kernels ours.
- */
-static void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
-				unsigned long iova, size_t length)
-{
-	unsigned long last;
-
-	if (!length)
-		return;
-	if (check_add_overflow(iova, length - 1, &last))
-		last = ULONG_MAX;
-	iova = max(iova, dirty->first);
-	last = min(last, dirty->last);
-	if (iova <= last)
-		iova_bitmap_set(dirty->bitmap, iova, last - iova + 1);
 }
 
 static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
@@ -159,7 +100,7 @@ err_memory:
 err_module:
 	module_put(vm->ops->owner);
 err_close:
-	mdev_close(mdev_of(vm));
+	mdev_open_failed(mdev_of(vm));
 	return ret;
 }
 
@@ -177,7 +118,6 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	const struct mdev_holder *holder = &to_device_obj(mdev_of(vm))->holder;
 
 	vfio_mdev_set_opened(vm, false);
 	vfio_mdev_memory_end(vm);
@@ -186,7 +126,6 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 	mdev_end_calls(mdev_of(vm));
 	vfio_mdev_memory_forget(vm);
 	module_put(vm->ops->owner);
-	trace_mdev_close(vm->vdev.dev, holder->pid, holder->comm, 0);
 	/* last: the ops may be gone after this */
 	mdev_close(mdev_of(vm));
 }
@@ -322,137 +261,6 @@ static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 		dev_notice(vdev->dev, "driver unbound while open, waiting\n");
 }
 
-/* Copy the capabilities that the vendor chained behind @info to VFIO's list. */
-static int vfio_mdev_copy_caps(struct vfio_region_info *info, size_t size,
-			       struct vfio_info_cap *caps)
-{
-	size_t offset = info->cap_offset;
-
-	while (offset) {
-		struct vfio_info_cap_header cap;
-		size_t next, end;
-		int ret;
-
-		if (offset < sizeof(*info) || offset + sizeof(cap) > size)
-			return -EIO;
-		memcpy(&cap, (void *)info + offset, sizeof(cap));
-		/* chains go upwards, which also makes them end */
-		next = cap.next;
-		end = next ?: size;
-		if (end < offset + sizeof(cap) || end > size)
-			return -EIO;
-
-		/* it may be at any alignment; what is before it was copied */
-		memmove(info, (void *)info + offset, end - offset);
-		ret = vfio_info_add_capability(caps, (void *)info, end - offset);
-		if (ret)
-			return ret;
-		offset = next;
-	}
-	return 0;
-}
-
-/*
- * Ask the vendor's ioctl about region @index. It writes to user memory, so lend
- * it some of the caller's address space. Each call has its own; whoever scribbles
- * over it from another thread fools nobody but itself.
- */
-static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
-				struct vfio_region_info *answer, size_t size)
-{
-	const size_t minsz = offsetofend(struct vfio_region_info, offset);
-	unsigned long addr;
-	long ret;
-
-	addr = vm_mmap(NULL, 0, PAGE_ALIGN(size), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
-	if (IS_ERR_VALUE(addr))
-		return (long)addr;
-
-	memset(answer, 0, size);
-	answer->argsz = size;
-	answer->index = index;
-	ret = -EFAULT;
-	if (copy_to_user((void __user *)addr, answer, minsz))
-		goto out_unmap;
-	ret = vfio_mdev_call_ioctl(vm, VFIO_DEVICE_GET_REGION_INFO, addr);
-	if (ret)
-		goto out_unmap;
-	if (copy_from_user(answer, (void __user *)addr, size))
-		ret = -EFAULT;
-
-out_unmap:
-	vm_munmap(addr, PAGE_ALIGN(size));
-	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
-}
-
-/* What VFIO wants to know, from a vendor that has no other op than ioctl. */
-static int vfio_mdev_ioctl_region_info(struct vfio_mdev *vm,
-				       struct vfio_region_info *info,
-				       struct vfio_info_cap *caps)
-{
-	struct vfio_region_info *full;
-	struct vfio_region_info answer;
-	u32 size;
-	int ret;
-
-	ret = vfio_mdev_ask_region(vm, info->index, &answer, sizeof(answer));
-	if (ret)
-		return ret;
-
-	info->size = answer.size;
-	info->offset = answer.offset;
-	/* VFIO sets this one when it has laid out the capabilities */
-	info->flags = answer.flags & ~VFIO_REGION_INFO_FLAG_CAPS;
-	if (info->flags == answer.flags || answer.argsz <= sizeof(answer))
-		return 0;
-
-	/* there was no room for capabilities; now the size is known */
-	size = answer.argsz;
-	if (size > VFIO_MDEV_REGION_INFO_MAX)
-		return -E2BIG;
-	full = kvzalloc(size, GFP_KERNEL);
-	if (!full)
-		return -ENOMEM;
-	ret = vfio_mdev_ask_region(vm, info->index, full, size);
-	if (!ret)
-		ret = vfio_mdev_copy_caps(full, size, caps);
-	kvfree(full);
-	return ret;
-}
-
-static bool vfio_mdev_has_region_op(struct vfio_device *vdev)
-{
-	return to_vfio_mdev(vdev)->ops->get_region_info_caps;
-}
-
-/*
- * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
- * kernel memory, with the capabilities on a list.
- */
-static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
-					  struct vfio_region_info *info,
-					  struct vfio_info_cap *caps)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	u64 start = trace_mdev_ioctl_enabled() ? ktime_get_ns() : 0;
-	int ret;
-
-	if (!vfio_mdev_has_region_op(vdev))
-		return vfio_mdev_ioctl_region_info(vm, info, caps);
-
-	/* the caller's, but for argsz and index */
-	info->flags = 0;
-	info->cap_offset = 0;
-	info->size = 0;
-	info->offset = 0;
-	ret = vm->ops->get_region_info_caps(mdev_of(vm), info, caps);
-	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_GET_REGION_INFO, ret,
-			 mdev_since(start));
-	info->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
-	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
-}
-
 static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 				    void __user *arg, size_t argsz)
 {
@@ -467,98 +275,6 @@ static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 			 mdev_since(start));
 	return ret;
 }
-
-static struct file *
-vfio_mdev_migration_set_state(struct vfio_device *vdev,
-			      enum vfio_device_mig_state new_state)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-
-	/* the user's number; this one would be taken for "as it is" */
-	if (new_state == VFIO_DEVICE_STATE_ERROR)
-		return ERR_PTR(-EINVAL);
-	return vm->ops->migration_set_state(mdev_of(vm), new_state);
-}
-
-static int vfio_mdev_ask_state(struct vfio_mdev *vm, void *state)
-{
-	return vm->ops->migration_get_state(mdev_of(vm), state);
-}
-
-/* VFIO also asks for a file in debugfs, whether the device is open or not. */
-static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
-					 enum vfio_device_mig_state *state)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	int ret;
-
-	/* should the vendor forget it, user space gets none of our stack */
-	*state = VFIO_DEVICE_STATE_ERROR;
-	ret = vfio_mdev_while_open(vm, vfio_mdev_ask_state, state);
-	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
-}
-
-static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
-					     unsigned long *stop_copy_length)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	int ret;
-
-	*stop_copy_length = 0;
-	ret = vm->ops->migration_get_data_size(mdev_of(vm), stop_copy_length);
-	return mdev_vendor_errno(vdev->dev, "migration_get_data_size", ret);
-}
-
-static const struct vfio_migration_ops vfio_mdev_migration_ops = {
-	.migration_set_state	 = vfio_mdev_migration_set_state,
-	.migration_get_state	 = vfio_mdev_migration_get_state,
-	.migration_get_data_size = vfio_mdev_migration_get_data_size,
-};
-
-static int vfio_mdev_log_start(struct vfio_device *vdev,
-			       struct rb_root_cached *ranges, u32 nnodes,
-			       u64 *page_size)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	int ret;
-
-	ret = vm->ops->log_start(mdev_of(vm), ranges, nnodes, page_size);
-	return mdev_vendor_errno(vdev->dev, "log_start", ret);
-}
-
-static int vfio_mdev_log_stop(struct vfio_device *vdev)
-{
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-
-	return mdev_vendor_errno(vdev->dev, "log_stop",
-				 vm->ops->log_stop(mdev_of(vm)));
-}
-
-static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
-					unsigned long iova,
-					unsigned long length,
-					struct iova_bitmap *bitmap)
-{
-	struct mdev_dirty dirty = {
-		.bitmap	= bitmap,
-		.first	= iova,
-		.last	= iova + length - 1,
-	};
-	struct vfio_mdev *vm = to_vfio_mdev(vdev);
-	int ret;
-
-	/* user space may ask so; no vendor should have to think of it */
-	if (!length)
-		return 0;
-	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, &dirty);
-	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
-}
-
-static const struct vfio_log_ops vfio_mdev_log_ops = {
-	.log_start		= vfio_mdev_log_start,
-	.log_stop		= vfio_mdev_log_stop,
-	.log_read_and_clear	= vfio_mdev_log_read_and_clear,
-};
 
 static int vfio_mdev_bind_iommufd(struct vfio_device *vdev,
 				  struct iommufd_ctx *ictx, u32 *out_device_id)
@@ -625,14 +341,7 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 
 	vm->ops = mdev_classic_ops(mdev);
 	vm->ioctl = vm->ops->ioctl ?: vfio_mdev_no_ioctl;
-	if (vm->ops->migration_flags) {
-		vm->vdev.migration_flags = vm->ops->migration_flags &
-					   VFIO_MDEV_MIGRATION_FLAGS;
-		/* older kernels know only the first part of it, see compat/ */
-		vm->vdev.mig_ops = (const void *)&vfio_mdev_migration_ops;
-	}
-	if (vm->ops->log_start)
-		vm->vdev.log_ops = &vfio_mdev_log_ops;
+	vfio_mdev_migration_setup(vm);
 	dev_set_drvdata(&mdev->dev, vm);
 	mdev_set_held(mdev, vfio_mdev_held);
 
@@ -702,6 +411,3 @@ module_exit(vfio_mdev_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("VFIO bridge for mediated devices");
 MODULE_ALIAS(MDEV_CLASSIC_MODALIAS);
-#if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)
-MODULE_INFO(import_ns, "IOMMUFD");	/* iova_bitmap_set() */
-#endif

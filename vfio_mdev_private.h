@@ -68,4 +68,19 @@ int vfio_mdev_register_unmap(struct mdev_device *mdev, struct notifier_block *nb
 int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
 			       struct notifier_block *nb);
 
+/* vfio_mdev_region.c: for VFIO */
+bool vfio_mdev_has_region_op(struct vfio_device *vdev);
+int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
+				   struct vfio_region_info *info,
+				   struct vfio_info_cap *caps);
+
+/* vfio_mdev_migration.c */
+void vfio_mdev_migration_setup(struct vfio_mdev *vm);
+int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
+				 enum vfio_device_mig_state cur,
+				 enum vfio_device_mig_state end,
+				 enum vfio_device_mig_state *next);
+void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
+			 unsigned long iova, size_t length);
+
 #endif /* VFIO_MDEV_PRIVATE_H */

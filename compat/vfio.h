@@ -36,18 +36,6 @@ struct compat_vfio_device_ops {
 #define vfio_iommufd_emulated_detach_ioas		NULL
 struct iommufd_ctx;
 
-/* the same for these */
-struct compat_vfio_migration_ops {
-	struct vfio_migration_ops;
-	int (*migration_get_data_size)(struct vfio_device *vdev,
-				       unsigned long *stop_copy_length);
-};
-
-#define vfio_migration_ops			compat_vfio_migration_ops
-
-/* this VFIO has no such states: it must not tell the user that there are */
-#define VFIO_MIGRATION_PRE_COPY			0
-
 /*
  * This VFIO leaves it to the driver's release op to free the device, newer ones
  * free it after that op. Do what they do.
@@ -151,10 +139,10 @@ compat_vfio_alloc_device(size_t size, struct device *dev,
  * This VFIO leaves VFIO_DEVICE_GET_REGION_INFO to the driver's ioctl op. Answer
  * it as newer ones do if the vendor can only be asked that way.
  */
-static bool vfio_mdev_has_region_op(struct vfio_device *vdev);
-static int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
-					  struct vfio_region_info *info,
-					  struct vfio_info_cap *caps);
+bool vfio_mdev_has_region_op(struct vfio_device *vdev);
+int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
+				   struct vfio_region_info *info,
+				   struct vfio_info_cap *caps);
 static long compat_vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 				   unsigned long arg);
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What older VFIO cores lack of migration. Included before the bridge's part in that, and
+ * nowhere else.
+ */
+#ifndef MDEV_COMPAT_VFIO_MIGRATION_H
+#define MDEV_COMPAT_VFIO_MIGRATION_H
+
+#include <linux/version.h>
+#include <linux/vfio.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+/* The ops as the bridge writes them; VFIO never looks at those that are ours. */
+struct compat_vfio_migration_ops {
+	struct vfio_migration_ops;
+	int (*migration_get_data_size)(struct vfio_device *vdev,
+				       unsigned long *stop_copy_length);
+};
+
+#define vfio_migration_ops			compat_vfio_migration_ops
+
+/* this VFIO has no such states: it must not tell the user that there are */
+#define VFIO_MIGRATION_PRE_COPY			0
+#endif
+
+#endif /* MDEV_COMPAT_VFIO_MIGRATION_H */
