@@ -16,7 +16,7 @@ static LIST_HEAD(mdev_parents);
 
 static struct class_compat *mdev_bus_class;
 
-/* For who holds a reference, but not the registration. */
+/* The parent's name, or "-" once it is unregistered: the caller holds a reference only. */
 void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
 			   size_t size)
 {
@@ -26,7 +26,10 @@ void mdev_parent_copy_name(struct mdev_parent_obj *parent, char *name,
 	mutex_unlock(&mdev_parents_lock);
 }
 
-/* The vendor's memory is there while @fn looks at a parent, as for the lock. */
+/*
+ * Call @fn for each parent with the lock held, which keeps mdev_parent_forget() away:
+ * @fn may read the vendor's memory, and must not call back.
+ */
 void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg),
 			   void *arg)
 {

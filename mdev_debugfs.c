@@ -184,7 +184,7 @@ static const struct file_operations devices_fops = {
 	.release	= seq_release_private,
 };
 
-/* Nothing depends on it: whatever fails, there are files less. */
+/* Errors are ignored, as is usual with debugfs. */
 void mdev_debugfs_init(void)
 {
 	struct dentry *dir, *found;

@@ -138,7 +138,7 @@ static struct mdev_device_obj *mdev_device_alloc(struct mdev_type_obj *type,
 	dev->parent = type->parent->dev;
 	dev->release = mdev_device_release;
 	mdev_bus_adopt(dev);
-	/* dev_set_name() would go through a UUID twice, first for its length */
+	/* once: %pU is slow, and dev_set_name() formats twice, first for the length */
 	snprintf(name, sizeof(name), "%pUl", uuid);
 	if (dev_set_name(dev, "%s", name)) {
 		put_device(dev);

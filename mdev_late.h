@@ -15,7 +15,7 @@
 #include <linux/mutex.h>
 #include <linux/wait.h>
 
-/* Checks of arguments, for mdev and for what is there before it. */
+/* Checks of arguments, shared by mdev and the queue, which works without mdev. */
 
 static inline bool mdev_migration_valid(const struct mdev_parent_ops *ops)
 {
@@ -62,7 +62,8 @@ enum mdev_late_kind {
 /**
  * enum mdev_late_state - what mdev knows of an entry, under mdev_late.lock
  * @MDEV_LATE_PENDING: nothing; on the list of that name
- * @MDEV_LATE_BUSY: somebody is telling it; on the list "bound", like the rest
+ * @MDEV_LATE_BUSY: a call into mdev to register or unregister it runs, without the
+ *	lock; on the list "bound", as are the next two
  * @MDEV_LATE_BOUND: it is registered
  * @MDEV_LATE_FAILED: mdev turned it down when it came
  */
@@ -78,7 +79,7 @@ enum mdev_late_state {
  * @next: in one of the queue's lists
  * @by_key: in the queue's hash table
  * @state: see enum mdev_late_state
- * @error: why it FAILED; belongs to who made it BUSY
+ * @error: errno of the failed registration; written only by whoever has set BUSY
  * @kind: which of the arguments below are used
  * @key: the parent device or the driver: can be registered once
  * @dev: parent device, referenced; NULL for a driver

@@ -68,9 +68,8 @@
  * Nothing is held while user space loads the bridge for a "create", either: modprobe
  * may be waiting for a vendor's probe, and that for the file to be left.
  *
- * Whoever looks at debugfs must not hang with what hangs. It takes
- * mdev_parents_lock and the spinlocks, and of device_lock(mdev) what it gets at
- * once.
+ * debugfs must work while a vendor or an open is stuck. Its readers take only
+ * mdev_parents_lock and spinlocks; device_lock(mdev) only by trylock.
  *
  * Files, from the roof to the cellar. Each calls only those below it, which "make lint"
  * checks; the functions that they share are at the end of this file, in the other order:

@@ -20,7 +20,10 @@ void mdev_device_set_live(struct mdev_device_obj *obj)
 	spin_unlock(&obj->lock);
 }
 
-/* Its driver asks. If it is being removed but stays, that makes up for it. */
+/*
+ * For the bus' match: may a driver be bound now? If the device is REMOVING, @missed notes
+ * the attempt, which mdev_device_revive() repeats if the removal is off.
+ */
 bool mdev_device_may_match(struct mdev_device_obj *obj)
 {
 	bool live;
@@ -33,7 +36,7 @@ bool mdev_device_may_match(struct mdev_device_obj *obj)
 	return live;
 }
 
-/* Its driver probes, perhaps long after it has asked. The same goes for that. */
+/* The same for a probe, which may come long after the match. */
 bool mdev_device_may_bind(struct mdev_device_obj *obj)
 {
 	bool may;
@@ -46,7 +49,7 @@ bool mdev_device_may_bind(struct mdev_device_obj *obj)
 	return may;
 }
 
-/* A driver that goes because of a removal comes back if that is off. */
+/* A driver that goes because of a removal is bound again if that is off. */
 void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
 {
 	spin_lock(&obj->lock);

@@ -617,7 +617,7 @@ static ssize_t mdisp_access(struct mdev_device *mdev, char __user *to,
 
 	if (where >= size)
 		return -EINVAL;
-	/* the one that is used is the user's, who may say NULL */
+	/* one of the two is set, unless user space has passed NULL */
 	if (!to && !from)
 		return -EFAULT;
 	count = min_t(size_t, count, size - where);

@@ -541,7 +541,7 @@ static ssize_t mtty_access(struct mdev_device *mdev, char __user *to,
 
 	if (where >= size)
 		return -EINVAL;
-	/* the one that is used is the user's, who may say NULL */
+	/* one of the two is set, unless user space has passed NULL */
 	if (!to && !from)
 		return -EFAULT;
 	count = min_t(size_t, count, size - where);
@@ -1390,7 +1390,7 @@ static int __init mtty_init(void)
 
 	if (max_ports < 0 || !parents || parents > ARRAY_SIZE(mtty_parents))
 		return -EINVAL;
-	/* the core takes this op as a promise, so it is there or it is not */
+	/* to have this op tells the core that devices can be unplugged */
 	if (unplug)
 		mtty_ops.request = mtty_request;
 
