@@ -6,6 +6,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/hashtable.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/iommu.h>
 #include <linux/jiffies.h>
@@ -17,6 +18,7 @@
 #include <linux/overflow.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -54,8 +56,10 @@
  *    gets no others.
  *
  * 2. Nothing is pinned in a range from the first question about it until VFIO is
- *    through with the unmap, for all devices that were asked. VFIO is through when
- *    the thread that unmaps returns to user space; see vfio_mdev_unmap_watch().
+ *    through with the unmap, for all devices that were asked, and nothing at all once it
+ *    has asked many times. A device that is opened meanwhile waits for the unmaps of
+ *    its container. VFIO is through when the thread that unmaps returns to user
+ *    space; see vfio_mdev_unmap_watch().
  *
  * 3. A pin that is under way when its range is asked for fails, and so does the
  *    whole call that it is a part of.
@@ -84,19 +88,22 @@
 #define VFIO_MDEV_LAST_QUESTION		9
 
 /*
- * An ioctl that has asked that often for several ranges: VFIO, which tells mappings apart
- * by their addresses in memory, may count on for one that is new there.
+ * When an ioctl has asked that often, be it for several ranges, nothing at all is pinned
+ * until it ends. VFIO tells mappings apart by their addresses in memory, and counts on if
+ * another thread replaces the mapping by one that is new there. So that must not be pinned.
  */
 #define VFIO_MDEV_MANY_QUESTIONS	3
 
 /* How many pages are kept before the vendor can pin no others. */
 #define VFIO_MDEV_KEPT_MAX		256
 
-/*
- * How long the first pin of an opened device waits for unmaps that are older; but for none
- * of those that have not asked for a while, as their threads may be stuck for ever.
- */
+/* How long the first pin of an opened device waits for unmaps that are older. */
 #define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
+
+/*
+ * If it is not known in which containers the two are: that of an unmap that has not asked
+ * for so long is another, or its thread is stuck for ever.
+ */
 #define VFIO_MDEV_STUCK_TIME		(2 * HZ)
 
 /**
@@ -107,7 +114,7 @@
  * @last: IOVA of the last byte
  * @done: it is pinned, and the vendor knows; in mem->pins without that, it is being
  *	pinned or unpinned
- * @asked: VFIO wants it back, though it was not @done yet
+ * @asked: VFIO wants it back, though it was not @done yet: the error that it fails with
  * @write: the device writes to it
  * @pages: its pages
  */
@@ -117,8 +124,8 @@ struct vfio_mdev_pin {
 	u64 first;
 	u64 last;
 	bool done;
-	bool asked;
 	bool write;
+	int asked;
 	struct page *pages[];
 };
 
@@ -126,13 +133,15 @@ struct vfio_mdev_pin {
  * struct vfio_mdev_unmap - a range that VFIO wants back
  * @next: in mem->unmaps
  * @all: in vfio_mdev_unmaps, until it is @over
- * @task: the thread that unmaps; only to compare it
+ * @task: the thread that unmaps; a reference if it is @blind
+ * @container: a name for the container, if it is known; otherwise NULL
  * @id: of the ioctl that unmaps; later ones have higher ones
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
  * @asked: how often VFIO has asked, for all that we know
  * @when: it has asked last, in jiffies
- * @many: VFIO has asked for other ranges before; nothing at all is pinned
+ * @many: VFIO has asked many times; nothing at all is pinned
+ * @blind: nobody tells when it is over
  * @gone: how many pins in the range have gone since the first question
  * @over: VFIO is through with it; set under vfio_mdev_unmaps_lock
  * @tell: the vendor is to be told
@@ -141,7 +150,8 @@ struct vfio_mdev_pin {
 struct vfio_mdev_unmap {
 	struct list_head next;
 	struct list_head all;
-	const struct task_struct *task;
+	struct task_struct *task;
+	const struct list_head *container;
 	unsigned long id;
 	u64 first;
 	u64 last;
@@ -149,6 +159,7 @@ struct vfio_mdev_unmap {
 	unsigned long when;
 	unsigned int gone;
 	bool many;
+	bool blind;
 	bool over;
 	bool tell;
 	bool keep;
@@ -192,7 +203,7 @@ struct vfio_mdev_listener {
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
  * @joined: something was pinned since the device was opened
- * @blind: nobody would tell when an unmap is over, so nothing is pinned any more
+ * @by_entry: in vfio_mdev_memories, under vfio_mdev_unmaps_lock
  * @tell_work: tells the vendor; a stuck vendor holds it up
  * @keep_work: keeps pages; nothing of the vendor's can hold it up
  * @wait: for changes of @pins
@@ -212,7 +223,7 @@ struct vfio_mdev_memory {
 	unsigned int asks;
 	bool telling;
 	bool joined;
-	bool blind;
+	struct hlist_node by_entry;
 	struct work_struct tell_work;
 	struct work_struct keep_work;
 	wait_queue_head_t wait;
@@ -222,9 +233,12 @@ struct vfio_mdev_memory {
  * All devices' ranges. A device that was opened in the middle of an unmap is asked late,
  * and has to know how often VFIO has asked others.
  */
-static DEFINE_SPINLOCK(vfio_mdev_unmaps_lock);	/* protects the next two */
+static DEFINE_SPINLOCK(vfio_mdev_unmaps_lock);	/* protects the next three */
 static LIST_HEAD(vfio_mdev_unmaps);
 static unsigned long vfio_mdev_unmaps_id;
+
+/* All devices that were open, or asked, by their entry in the list of their container. */
+static DEFINE_HASHTABLE(vfio_mdev_memories, 7);
 
 /* For what waits for vendors, however long, and for what must not wait for those. */
 static struct workqueue_struct *vfio_mdev_tell_wq;
@@ -241,6 +255,84 @@ static struct vfio_mdev_memory *memory_of(struct mdev_device *mdev)
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
 	return vm->memory;
+}
+
+/*
+ * --- containers ---
+ *
+ * type1 has the open devices of a container on a list, whose head is the only member that
+ * is nobody's entry: that is the container's name here. Of the members, only those that are
+ * ours are looked into, so the head cannot be told from another vendor's device. Then
+ * there is no name.
+ */
+
+/* NULL in a kernel that has no containers */
+static struct list_head *vfio_mdev_entry(struct vfio_mdev_memory *mem)
+{
+#if IS_ENABLED(CONFIG_VFIO_GROUP)
+	return &mem->vm->vdev.iommu_entry;
+#else
+	return NULL;
+#endif
+}
+
+static bool vfio_mdev_entry_is_ours(const struct list_head *entry)
+{
+	struct vfio_mdev_memory *mem;
+
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	hash_for_each_possible(vfio_mdev_memories, mem, by_entry, (unsigned long)entry)
+		if (vfio_mdev_entry(mem) == entry)
+			return true;
+	return false;
+}
+
+/* Of a device that is asked, for which type1 holds the list's lock. */
+static const struct list_head *vfio_mdev_container_asked(struct vfio_mdev_memory *mem)
+{
+	struct list_head *first = vfio_mdev_entry(mem), *entry = first;
+	const struct list_head *name = NULL;
+
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	if (!first)
+		return NULL;
+	do {
+		if (!vfio_mdev_entry_is_ours(entry)) {
+			if (name)
+				return NULL;
+			name = entry;
+		}
+		entry = entry->next;
+	} while (entry != first);
+	return name;
+}
+
+/*
+ * Of an open device, whose neighbours may come and go: the first that is not ours is the
+ * head, or its container has no name. True if what was read was so at one time, as it
+ * was the same twice.
+ */
+static bool vfio_mdev_container_look(struct vfio_mdev_memory *mem,
+				     const struct list_head **name)
+{
+	struct list_head *entry = NULL, *again = NULL;
+	int round, steps, before = 0;
+
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	for (round = 0; round < 2; round++) {
+		entry = vfio_mdev_entry(mem);
+		for (steps = 0; entry && vfio_mdev_entry_is_ours(entry); steps++)
+			entry = READ_ONCE(entry->next);
+		if (round && (entry != again || steps != before))
+			return false;
+		again = entry;
+		before = steps;
+	}
+	*name = entry;
+	return true;
 }
 
 /* --- ranges that are being unmapped --- */
@@ -279,46 +371,60 @@ static const struct file_operations vfio_mdev_unmap_fops = {
 static bool vfio_mdev_unmap_watch(unsigned long id)
 {
 	struct file *file;
-	int i;
 
-	for (i = 0; i < 10; i++) {
-		file = anon_inode_getfile("[vfio_mdev-unmap]", &vfio_mdev_unmap_fops,
-					  (void *)id, O_RDONLY);
-		if (!IS_ERR(file)) {
-			fput(file);
-			return true;
-		}
-		schedule_timeout_uninterruptible(1);
-	}
-	return false;
+	file = anon_inode_getfile("[vfio_mdev-unmap]", &vfio_mdev_unmap_fops,
+				  (void *)id, O_RDONLY);
+	if (IS_ERR(file))
+		return false;
+	fput(file);
+	return true;
 }
 
 /*
- * The id of this thread's ioctl, which asks for a range; 0 if it cannot be watched. What
- * it has asked for before is over if it was another range: VFIO goes from one mapping
- * to the next only when nothing is pinned in it. @asked is how often that was.
+ * The id of this thread's ioctl, which asks for a range. What it has asked for before is
+ * over if it was another range: VFIO goes from one mapping to the next only when
+ * nothing is pinned in it. @asked is how often that was. Should the thread not be watched
+ * yet, @watch says so.
  */
-static unsigned long vfio_mdev_unmap_id(u64 first, u64 last, unsigned int *asked)
+static unsigned long vfio_mdev_unmap_id(u64 first, u64 last, unsigned int *asked,
+					bool *watch)
 {
 	struct vfio_mdev_unmap *unmap, *tmp;
-	unsigned long id = 0, new = 0;
+	unsigned long id = 0;
 
+	*watch = false;
 	spin_lock(&vfio_mdev_unmaps_lock);
 	list_for_each_entry_safe(unmap, tmp, &vfio_mdev_unmaps, all) {
 		if (unmap->task != current)
 			continue;
 		id = unmap->id;
+		*watch |= unmap->blind;
 		if (unmap->first == first && unmap->last == last)
 			continue;
 		*asked = max(*asked, READ_ONCE(unmap->asked));
 		vfio_mdev_unmap_set_over(unmap);
 	}
-	if (!id)
-		new = ++vfio_mdev_unmaps_id;
+	if (!id) {
+		id = ++vfio_mdev_unmaps_id;
+		*watch = true;
+	}
 	spin_unlock(&vfio_mdev_unmaps_lock);
-	if (new && vfio_mdev_unmap_watch(new))
-		return new;
 	return id;
+}
+
+/* The thread is watched now, and what it has asked for is over when it is. */
+static void vfio_mdev_unmap_see(unsigned long id)
+{
+	struct vfio_mdev_unmap *unmap;
+
+	spin_lock(&vfio_mdev_unmaps_lock);
+	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
+		if (unmap->id != id || !unmap->blind)
+			continue;
+		unmap->blind = false;
+		put_task_struct(unmap->task);
+	}
+	spin_unlock(&vfio_mdev_unmaps_lock);
 }
 
 static void vfio_mdev_unmap_del(struct vfio_mdev_unmap *unmap)
@@ -327,7 +433,34 @@ static void vfio_mdev_unmap_del(struct vfio_mdev_unmap *unmap)
 	list_del(&unmap->all);
 	spin_unlock(&vfio_mdev_unmaps_lock);
 	list_del(&unmap->next);
+	if (unmap->blind)
+		put_task_struct(unmap->task);
 	kfree(unmap);
+}
+
+/*
+ * Without anybody who tells, it is over when the thread is about to pin, or is not there
+ * any more.
+ */
+static bool vfio_mdev_unmap_is_over_locked(const struct vfio_mdev_unmap *unmap)
+{
+	lockdep_assert_held(&vfio_mdev_unmaps_lock);
+
+	return unmap->over ||
+	       (unmap->blind &&
+		(unmap->task == current || READ_ONCE(unmap->task->exit_state)));
+}
+
+static bool vfio_mdev_unmap_is_over(const struct vfio_mdev_unmap *unmap)
+{
+	bool over = READ_ONCE(unmap->over);
+
+	if (likely(over || !READ_ONCE(unmap->blind)))
+		return over;
+	spin_lock(&vfio_mdev_unmaps_lock);
+	over = vfio_mdev_unmap_is_over_locked(unmap);
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	return over;
 }
 
 /*
@@ -346,7 +479,7 @@ static void vfio_mdev_unmap_inherit(struct vfio_mdev_unmap *new)
 			continue;
 		asked = READ_ONCE(unmap->asked);
 		new->asked = max(new->asked, asked ? asked - 1 : 0);
-		new->many |= unmap->many;
+		new->many |= READ_ONCE(unmap->many);
 	}
 }
 
@@ -367,6 +500,7 @@ static void vfio_mdev_unmap_add(struct vfio_mdev_memory *mem,
 	if (!id)
 		return;
 	spin_lock(&vfio_mdev_unmaps_lock);
+	unmap->container = vfio_mdev_container_asked(mem);
 	vfio_mdev_unmap_inherit(unmap);
 	list_add(&unmap->all, &vfio_mdev_unmaps);
 	spin_unlock(&vfio_mdev_unmaps_lock);
@@ -389,45 +523,78 @@ static struct vfio_mdev_unmap *vfio_mdev_unmap_find(struct vfio_mdev_memory *mem
 	return found;
 }
 
-/* Is a part of the range being unmapped? What is over goes. */
-static bool vfio_mdev_is_unmapping(struct vfio_mdev_memory *mem, u64 first,
-				   u64 last)
+/* Why nothing can be pinned in the range now, or 0. What is over goes. */
+static int vfio_mdev_unmapping(struct vfio_mdev_memory *mem, u64 first, u64 last)
 {
 	struct vfio_mdev_unmap *unmap, *tmp;
-	bool found = false;
+	int ret = 0;
 
 	lockdep_assert_held(&mem->lock);
 
 	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next) {
-		if (READ_ONCE(unmap->over))
+		if (vfio_mdev_unmap_is_over(unmap))
 			vfio_mdev_unmap_del(unmap);
-		else if (unmap->many || (unmap->first <= last && unmap->last >= first))
-			found = true;
+		else if (unmap->first <= last && unmap->last >= first)
+			ret = -EINVAL;
+		else if (!ret && (unmap->many || READ_ONCE(unmap->blind)))
+			ret = -EBUSY;
 	}
-	return found;
+	return ret;
+}
+
+static bool vfio_mdev_unmap_has_asked(struct vfio_mdev_memory *mem,
+				      const struct vfio_mdev_unmap *unmap)
+{
+	struct vfio_mdev_unmap *mine;
+
+	lockdep_assert_held(&mem->lock);
+
+	list_for_each_entry(mine, &mem->unmaps, next)
+		if (mine->id == unmap->id)
+			return true;
+	return false;
 }
 
 /*
- * Is an unmap under way, with an id up to this one, that has not asked this device?
- * Those that have asked but once are about to end.
+ * Is an unmap of this device's container under way, with an id up to this one, that has not
+ * asked the device? If one of the containers has no name: may it be?
  */
-static bool vfio_mdev_unmaps_before(struct vfio_mdev_memory *mem, unsigned long id)
+static bool vfio_mdev_unmap_before(struct vfio_mdev_memory *mem,
+				   const struct vfio_mdev_unmap *unmap,
+				   const struct list_head *container, unsigned long id)
 {
-	struct vfio_mdev_unmap *unmap, *mine;
-	bool found = false, asked;
+	if (unmap->id > id || vfio_mdev_unmap_is_over_locked(unmap) ||
+	    vfio_mdev_unmap_has_asked(mem, unmap))
+		return false;
+	if (container && unmap->container)
+		return container == unmap->container;
+	/* those that have asked but once are about to end */
+	return READ_ONCE(unmap->asked) > 1 &&
+	       time_before(jiffies, READ_ONCE(unmap->when) + VFIO_MDEV_STUCK_TIME);
+}
 
+/* @known: it is of this device's container, which does have a name. */
+static bool vfio_mdev_unmaps_before(struct vfio_mdev_memory *mem, unsigned long id,
+				    bool *known)
+{
+	const struct list_head *container = NULL;
+	struct vfio_mdev_unmap *unmap;
+	bool found = false;
+
+	*known = false;
 	spin_lock(&mem->lock);
 	spin_lock(&vfio_mdev_unmaps_lock);
-	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
-		if (unmap->id > id || READ_ONCE(unmap->asked) < 2 ||
-		    time_after(jiffies, READ_ONCE(unmap->when) +
-					VFIO_MDEV_STUCK_TIME))
-			continue;
-		asked = false;
-		list_for_each_entry(mine, &mem->unmaps, next)
-			asked |= mine->id == unmap->id;
-		found |= !asked;
+	if (!vfio_mdev_container_look(mem, &container)) {
+		found = true;
+		goto out;
 	}
+	list_for_each_entry(unmap, &vfio_mdev_unmaps, all) {
+		if (!vfio_mdev_unmap_before(mem, unmap, container, id))
+			continue;
+		found = true;
+		*known |= container && unmap->container;
+	}
+out:
 	spin_unlock(&vfio_mdev_unmaps_lock);
 	spin_unlock(&mem->lock);
 	return found;
@@ -436,19 +603,25 @@ static bool vfio_mdev_unmaps_before(struct vfio_mdev_memory *mem, unsigned long 
 /*
  * Before the first pin of an opened device, which may have joined a container in the
  * middle of an unmap: its pins would make VFIO ask once more, and so would those of
- * the next device. Unmaps of other containers are waited for, too, as a bridge cannot
- * see whose they are.
+ * the next device. Where it is not known whose unmap that is, wait for a while only.
  */
 static int vfio_mdev_join(struct vfio_mdev_memory *mem)
 {
 	unsigned long end = jiffies + VFIO_MDEV_JOIN_TIMEOUT;
 	unsigned long id;
+	bool known;
+
+	/* iommufd has nothing to count, and refuses pins by itself */
+	if (mem->vm->iommufd)
+		return 0;
 
 	spin_lock(&vfio_mdev_unmaps_lock);
 	id = vfio_mdev_unmaps_id;
 	spin_unlock(&vfio_mdev_unmaps_lock);
 
-	while (vfio_mdev_unmaps_before(mem, id) && time_before(jiffies, end)) {
+	while (vfio_mdev_unmaps_before(mem, id, &known)) {
+		if (time_after_eq(jiffies, end))
+			return known ? -EBUSY : 0;
 		schedule_timeout_killable(1);
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -480,7 +653,7 @@ vfio_mdev_pin_alloc(u64 first, u64 last, int prot)
 	pin->first = first;
 	pin->last = last;
 	pin->done = false;
-	pin->asked = false;
+	pin->asked = 0;
 	pin->write = prot & IOMMU_WRITE;
 	return pin;
 }
@@ -500,20 +673,20 @@ static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last
 	return 0;
 }
 
-/* Is something of the call asked for, of which @count pins were begun? */
-static __always_inline bool
+/* Is something of the call asked for, of which @count pins were begun? Then its error. */
+static __always_inline int
 vfio_mdev_call_asked(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call,
 		     int count)
 {
 	lockdep_assert_held(&mem->lock);
 
 	if (likely(mem->asks == call->asks))
-		return false;
+		return 0;
 	call->asks = mem->asks;
 	while (count--)
 		if (call->pins[count]->asked)
-			return true;
-	return false;
+			return call->pins[count]->asked;
+	return 0;
 }
 
 /* Does something that is kept stand in the way of a pin? */
@@ -533,19 +706,16 @@ static __always_inline int
 vfio_mdev_pin_add(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call, int i)
 {
 	struct vfio_mdev_pin *pin = call->pins[i];
-	int ret = 0;
+	int ret;
 
 	spin_lock(&mem->lock);
-	if (vfio_mdev_call_asked(mem, call, i) ||
-	    (unlikely(!list_empty(&mem->unmaps)) &&
-	     vfio_mdev_is_unmapping(mem, pin->first, pin->last)))
-		ret = -EINVAL;
-	else if (unlikely(mem->kept_pages) &&
-		 vfio_mdev_is_kept(mem, pin->first, pin->last))
+	ret = vfio_mdev_call_asked(mem, call, i);
+	if (unlikely(!ret && !list_empty(&mem->unmaps)))
+		ret = vfio_mdev_unmapping(mem, pin->first, pin->last);
+	if (unlikely(!ret && mem->kept_pages) &&
+	    vfio_mdev_is_kept(mem, pin->first, pin->last))
 		ret = -EBUSY;
-	else if (unlikely(mem->blind))
-		ret = -ENOMEM;
-	else
+	if (likely(!ret))
 		vfio_mdev_pins_insert(pin, &mem->pins);
 	spin_unlock(&mem->lock);
 	return ret;
@@ -634,8 +804,7 @@ vfio_mdev_call_pin(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call,
 static __always_inline int
 vfio_mdev_call_done(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call)
 {
-	bool asked;
-	int i;
+	int i, asked;
 
 	spin_lock(&mem->lock);
 	asked = vfio_mdev_call_asked(mem, call, call->count);
@@ -647,7 +816,7 @@ vfio_mdev_call_done(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call)
 	if (likely(!asked))
 		return 0;
 	vfio_mdev_call_undo(mem, call, call->count);
-	return -EINVAL;
+	return asked;
 }
 
 int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
@@ -1015,7 +1184,8 @@ static bool vfio_mdev_range_free(struct vfio_mdev_memory *mem, u64 first, u64 la
 }
 
 /* Pins that are under way in the range fail: all that their call has pinned. */
-static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last)
+static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last,
+			       int error)
 {
 	struct vfio_mdev_pin *pin;
 
@@ -1024,7 +1194,7 @@ static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last
 	for (pin = vfio_mdev_pins_iter_first(&mem->pins, first, last); pin;
 	     pin = vfio_mdev_pins_iter_next(pin, first, last)) {
 		if (!pin->done && !pin->asked) {
-			pin->asked = true;
+			pin->asked = error;
 			WRITE_ONCE(mem->asks, mem->asks + 1);
 		}
 	}
@@ -1044,7 +1214,11 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 	spin_lock(&mem->lock);
 	WRITE_ONCE(unmap->asked, unmap->asked + 1);
 	WRITE_ONCE(unmap->when, jiffies);
-	vfio_mdev_ask_pins(mem, first, last);
+	if (unmap->id && unmap->asked >= VFIO_MDEV_MANY_QUESTIONS)
+		WRITE_ONCE(unmap->many, true);
+	vfio_mdev_ask_pins(mem, first, last, -EINVAL);
+	if (unmap->many)
+		vfio_mdev_ask_pins(mem, 0, U64_MAX, -EBUSY);
 	if (vfio_mdev_pin_find_done(mem, first, last)) {
 		unmap->tell = true;
 		if (mem->telling)
@@ -1053,8 +1227,7 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 		if (unmap->keep)
 			queue_work(vfio_mdev_keep_wq, &mem->keep_work);
 	}
-	if (!mem->vm->iommufd &&
-	    (!unmap->id || unmap->asked >= VFIO_MDEV_LAST_QUESTION))
+	if (unmap->id && unmap->asked >= VFIO_MDEV_LAST_QUESTION)
 		timeout = MAX_SCHEDULE_TIMEOUT;
 	spin_unlock(&mem->lock);
 
@@ -1098,8 +1271,13 @@ static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 	struct vfio_mdev_unmap *unmap;
 	unsigned int asked = 0;
 	unsigned long id;
+	bool watch, blind;
 
-	id = vfio_mdev_unmap_id(first, last, &asked);
+	id = vfio_mdev_unmap_id(first, last, &asked, &watch);
+	blind = watch && !vfio_mdev_unmap_watch(id);
+	if (watch && !blind)
+		vfio_mdev_unmap_see(id);
+
 	spin_lock(&mem->lock);
 	unmap = vfio_mdev_unmap_find(mem, id);
 	if (!unmap) {
@@ -1107,20 +1285,15 @@ static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 		new = NULL;
 		unmap->asked = min(asked, VFIO_MDEV_MANY_QUESTIONS);
 		unmap->many = asked >= VFIO_MDEV_MANY_QUESTIONS;
+		unmap->blind = blind;
+		if (blind)
+			get_task_struct(current);
 		vfio_mdev_unmap_add(mem, unmap, id, first, last);
 	}
-	if (!id)
-		mem->blind = true;
 	spin_unlock(&mem->lock);
 	kfree(new);
 
-	/* without an id, nobody knows how often it was */
-	vfio_mdev_ask(mem, unmap, id ? VFIO_MDEV_PATIENCE_TYPE1 : 0);
-	if (id)
-		return;
-	spin_lock(&mem->lock);
-	vfio_mdev_unmap_del(unmap);
-	spin_unlock(&mem->lock);
+	vfio_mdev_ask(mem, unmap, VFIO_MDEV_PATIENCE_TYPE1);
 }
 
 static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
@@ -1184,10 +1357,15 @@ static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
 	if (!mem)
 		return NULL;
 	old = cmpxchg(&vm->memory, NULL, mem);
-	if (!old)
-		return mem;
-	kfree(mem);
-	return old;
+	if (old) {
+		kfree(mem);
+		return old;
+	}
+	spin_lock(&vfio_mdev_unmaps_lock);
+	hash_add(vfio_mdev_memories, &mem->by_entry,
+		 (unsigned long)vfio_mdev_entry(mem));
+	spin_unlock(&vfio_mdev_unmaps_lock);
+	return mem;
 }
 
 /* The vendor may pin, and is told of what is unmapped. */
@@ -1201,7 +1379,6 @@ int vfio_mdev_memory_begin(struct vfio_mdev *vm)
 	spin_lock(&mem->lock);
 	mem->telling = true;
 	WRITE_ONCE(mem->joined, false);
-	mem->blind = false;
 	spin_unlock(&mem->lock);
 	return 0;
 }
@@ -1293,6 +1470,9 @@ void vfio_mdev_memory_free(struct vfio_mdev *vm)
 
 	if (!mem)
 		return;
+	spin_lock(&vfio_mdev_unmaps_lock);
+	hash_del(&mem->by_entry);
+	spin_unlock(&vfio_mdev_unmaps_lock);
 	list_for_each_entry_safe(unmap, tmp, &mem->unmaps, next)
 		vfio_mdev_unmap_del(unmap);
 	kfree(mem);

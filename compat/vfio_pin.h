@@ -11,6 +11,9 @@
 #include <linux/vfio.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+/* this VFIO has groups, and cannot be built without */
+#define CONFIG_VFIO_GROUP 1
+
 /*
  * This VFIO lets a device pin before it is on the list of those that are asked: in its
  * open, if there is another device in the container. Be strict, as it is when there is

@@ -517,7 +517,8 @@ static inline const struct mdev_bridge_ops *mdev_calls(struct mdev_device *mdev)
  * * -EINVAL: the range is not mapped (-ENOENT with iommufd) or is being unmapped, @npage
  *   is not positive, the vendor has no @dma_unmap, or it is in @open before Linux 6.2
  * * -EBUSY: the vendor has not unpinned what user space has unmapped long ago, in this
- *   range, or more than a megabyte elsewhere
+ *   range, or more than a megabyte elsewhere; or some unmap of this address space
+ *   takes long, as a vendor is slow to unpin
  * * -EPERM: @prot is more than user space allows
  * * -E2BIG: the VFIO of this kernel does not pin so many at once
  * * -ENOMEM: there is no memory, or user space may not lock so much

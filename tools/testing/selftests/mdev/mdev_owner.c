@@ -668,6 +668,122 @@ TEST_F(owner, many_devices)
 	}
 }
 
+/* VFIO may take one mapping for another when it has asked often: none is pinned then */
+TEST_F(owner, slow_unmap_stops_all_pins)
+{
+	struct client *a = &self->a;
+	uint64_t other = 16 * IOVA;
+	bool refused = false;
+	struct task t;
+	int ret;
+
+	if (variant->iommufd)
+		SKIP(return, "iommufd does not count");
+	ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, other, SIZE, true));
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(0, file_write("3000", SLOW_MS));
+	ASSERT_EQ(0, task_start(&t, client_unmap, a));
+	ASSERT_TRUE(wait_for(unmaps(a).told));
+	while (!t.done) {
+		ret = pin(a, other, 1, RW);
+		EXPECT_TRUE(ret == 1 || ret == -EBUSY);
+		/* for good: no pin is let in between two questions */
+		EXPECT_FALSE(refused && ret == 1 && !t.done);
+		refused |= ret == -EBUSY;
+		if (ret == 1)
+			EXPECT_EQ(0, unpin(a, other, 1));
+		sleep_ms(10);
+	}
+	EXPECT_EQ(0, task_end(&t));
+	EXPECT_TRUE(refused);
+	EXPECT_EQ(1, pin(a, other, 1, RW));
+}
+
+/* A device that joins a container waits for its unmaps at most, and for no others. */
+TEST_F(owner, opened_while_unmapping)
+{
+	struct client *a = &self->a, *b = &self->b;
+	char uuid[UUID_LEN + 1];
+	struct client c = { .mem = b->mem };
+	struct task t;
+	long ms;
+
+	if (variant->iommufd)
+		SKIP(return, "iommufd does not count");
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create(TYPE, uuid));
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, 16 * IOVA, SIZE, true));
+	ASSERT_EQ(0, file_write("1800", SLOW_MS));
+	ASSERT_EQ(0, task_start(&t, client_unmap, a));
+	ASSERT_TRUE(wait_for(unmaps(a).told));
+	sleep_ms(600);
+
+	memcpy(c.uuid, uuid, sizeof(uuid));
+	ASSERT_EQ(0, client_open(&c));
+	ms = -now_ms();
+	EXPECT_EQ(4, pin(&c, IOVA, 4, RW));
+	EXPECT_GT(200, ms + now_ms());
+	EXPECT_FALSE(t.done);
+
+	/* this one may be refused, once VFIO has asked often */
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	EXPECT_TRUE(wait_for(pin(b, 16 * IOVA, 1, RW) == 1));
+	EXPECT_EQ(0, task_end(&t));
+	EXPECT_EQ(1, unmaps(b).pins);
+	EXPECT_EQ(0, file_write("0", SLOW_MS));
+	vfio_close(&c.vc);
+	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+static int pin_other(struct client *c)
+{
+	return pin(c, 16 * IOVA, 1, RW);
+}
+
+/* Two threads unmap. Then one does: another one could still be at it, for all that is known. */
+static int unmap_without_file(struct client *c)
+{
+	struct task t[2];
+	int i, ret;
+
+	ret = setresuid(1000, 1000, 1000);
+	for (i = 0; i < 2 && !ret; i++)
+		ret = task_start(&t[i], client_unmap, c);
+	/* the second may find nothing to unmap */
+	for (i = 0; i < 2 && !ret; i++)
+		ret = task_end(&t[i]) == -ETIMEDOUT;
+	ret = ret ?: vfio_dma_map(&c->vc, c->mem, 8 * IOVA, SIZE, true);
+	if (ret || pin(c, 8 * IOVA, 1, RW) != 1)
+		return -EIO;
+	ret = vfio_dma_unmap(&c->vc, 8 * IOVA, SIZE) ?:
+	      task_start(&t[0], pin_other, c);
+	if (ret || task_end(&t[0]) != -EBUSY)
+		return -EIO;
+	/* but this one is not */
+	return pin_other(c) == 1 ? 0 : -EIO;
+}
+
+/* Without a file to notice the end of an unmap by: all ends, and pins are refused. */
+TEST_F(owner, no_file)
+{
+	struct client *a = &self->a;
+	char max[32];
+	pid_t pid;
+
+	if (variant->iommufd)
+		SKIP(return, "iommufd does not count");
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, 16 * IOVA, SIZE, true));
+	ASSERT_LT(0, file_read(max, sizeof(max), "/proc/sys/fs/file-max"));
+	ASSERT_EQ(0, file_write("1", "/proc/sys/fs/file-max"));
+	pid = fork_child();
+	if (!pid)
+		child_exit(unmap_without_file(a));
+	EXPECT_EQ(0, child_wait(pid));
+	EXPECT_EQ(0, file_write(max, "/proc/sys/fs/file-max"));
+}
+
 /* somebody with a container of its own notices nothing */
 TEST_F(owner, another_container)
 {
