@@ -43,6 +43,12 @@ static inline struct mdev_device *mdev_of(struct vfio_mdev *vm)
 	return to_mdev_device(vm->vdev.dev);
 }
 
+/* Can the vendor answer in kernel memory? */
+static inline bool vfio_mdev_has_region_op(struct vfio_device *vdev)
+{
+	return to_vfio_mdev(vdev)->ops->get_region_info_caps;
+}
+
 /* vfio_mdev_memory.c: for the life of a device */
 int vfio_mdev_memory_init(void);
 void vfio_mdev_memory_exit(void);
@@ -69,7 +75,6 @@ int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
 			       struct notifier_block *nb);
 
 /* vfio_mdev_region.c: for VFIO */
-bool vfio_mdev_has_region_op(struct vfio_device *vdev);
 int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 				   struct vfio_region_info *info,
 				   struct vfio_info_cap *caps);

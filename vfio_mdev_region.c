@@ -127,11 +127,6 @@ static int vfio_mdev_ioctl_region_info(struct vfio_mdev *vm,
 	return ret;
 }
 
-bool vfio_mdev_has_region_op(struct vfio_device *vdev)
-{
-	return to_vfio_mdev(vdev)->ops->get_region_info_caps;
-}
-
 /*
  * Newer VFIO answers VFIO_DEVICE_GET_REGION_INFO itself and wants the answer in
  * kernel memory, with the capabilities on a list.

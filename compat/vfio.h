@@ -10,6 +10,8 @@
 #include <linux/version.h>
 #include <linux/vfio.h>
 
+#include "../vfio_mdev_private.h"
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
 /*
  * The ops as the bridge writes them: the kernel's own, then those this kernel
@@ -139,10 +141,6 @@ compat_vfio_alloc_device(size_t size, struct device *dev,
  * This VFIO leaves VFIO_DEVICE_GET_REGION_INFO to the driver's ioctl op. Answer
  * it as newer ones do if the vendor can only be asked that way.
  */
-bool vfio_mdev_has_region_op(struct vfio_device *vdev);
-int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
-				   struct vfio_region_info *info,
-				   struct vfio_info_cap *caps);
 static long compat_vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 				   unsigned long arg);
 
