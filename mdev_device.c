@@ -4,7 +4,6 @@
  */
 #include <linux/mdev.h>
 #include <linux/rbtree.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 

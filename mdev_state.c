@@ -7,6 +7,7 @@
  */
 #include <linux/export.h>
 #include <linux/mdev.h>
+#include <linux/pid.h>
 #include <linux/string.h>
 
 #include "mdev_private.h"

@@ -6,6 +6,7 @@
 #include <linux/mdev.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/vfio.h>
 #include <linux/wait_bit.h>
