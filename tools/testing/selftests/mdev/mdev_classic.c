@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -671,14 +672,28 @@ FIXTURE(kvm) {
 	int vm;
 };
 
-FIXTURE_SETUP(kvm)
+/* A virtual machine that has the group, and for which the device is opened. */
+static int vm_open(int kvm, struct vfio_client *vc, const char *uuid)
 {
 	struct kvm_create_device dev = { .type = KVM_DEV_TYPE_VFIO };
 	struct kvm_device_attr attr = {
 		.group	= KVM_DEV_VFIO_GROUP,
 		.attr	= KVM_DEV_VFIO_GROUP_ADD,
+		.addr	= (uintptr_t)&vc->group,
 	};
+	int vm, ret;
 
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm < 0 || ioctl(vm, KVM_CREATE_DEVICE, &dev))
+		return -errno;
+	ret = vfio_ioctl(dev.fd, KVM_SET_DEVICE_ATTR, &attr) ?:
+	      vfio_open_device(vc, uuid);
+	close(dev.fd);
+	return ret ?: vm;
+}
+
+FIXTURE_SETUP(kvm)
+{
 	ASSERT_EQ(0, modules_reset());
 	module_load("kvm_amd");
 	self->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -690,14 +705,8 @@ FIXTURE_SETUP(kvm)
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE_A, self->uuid));
 	ASSERT_EQ(0, vfio_attach(&self->vc, self->uuid));
-
-	self->vm = ioctl(self->kvm, KVM_CREATE_VM, 0);
+	self->vm = vm_open(self->kvm, &self->vc, self->uuid);
 	ASSERT_LE(0, self->vm);
-	ASSERT_EQ(0, ioctl(self->vm, KVM_CREATE_DEVICE, &dev));
-	attr.addr = (uintptr_t)&self->vc.group;
-	ASSERT_EQ(0, ioctl(dev.fd, KVM_SET_DEVICE_ATTR, &attr));
-	ASSERT_EQ(0, vfio_open_device(&self->vc, self->uuid));
-	close(dev.fd);
 }
 
 FIXTURE_TEARDOWN(kvm)
@@ -721,6 +730,56 @@ TEST_F(kvm, told_at_once)
 		EXPECT_EQ(1, status.has_kvm);
 		ASSERT_EQ(0, notifier_unregister(&self->vc, GROUP_NOTIFY));
 	}
+}
+
+/*
+ * The virtual machine is there until the vendor has released the device, whatever its
+ * owner closes before.
+ */
+TEST_F(kvm, outlives_its_fd)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, notifier_register(&self->vc, GROUP_NOTIFY, 1));
+		ASSERT_EQ(1, status_of(&self->vc).has_kvm);
+		close(self->vm);
+		vfio_close_device(&self->vc);
+		self->vm = vm_open(self->kvm, &self->vc, self->uuid);
+		ASSERT_LE(0, self->vm);
+		EXPECT_EQ(1, status_of(&self->vc).kvm_users);
+	}
+}
+
+/* nor if it was that of a process that is gone, with all its memory */
+TEST_F(kvm, outlives_its_owner)
+{
+	int fds[2], fd;
+	pid_t pid;
+
+	vfio_close_device(&self->vc);
+	close(self->vm);
+	ASSERT_EQ(0, pipe2(fds, O_CLOEXEC));
+	pid = fork_child();
+	if (!pid) {
+		if (vm_open(self->kvm, &self->vc, self->uuid) >= 0 &&
+		    !notifier_register(&self->vc, GROUP_NOTIFY, 1) &&
+		    write(fds[1], &self->vc.device, sizeof(int)) > 0)
+			pause();
+		child_exit(-EIO);
+	}
+	close(fds[1]);
+	ASSERT_EQ(sizeof(fd), read(fds[0], &fd, sizeof(fd)));
+	self->vc.device = fd_of(pid, fd);
+	ASSERT_LE(0, self->vc.device);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(-ECANCELED, child_wait(pid));
+	EXPECT_EQ(1, status_of(&self->vc).has_kvm);
+	vfio_close_device(&self->vc);
+	self->vm = vm_open(self->kvm, &self->vc, self->uuid);
+	ASSERT_LE(0, self->vm);
+	EXPECT_EQ(1, status_of(&self->vc).kvm_users);
+	close(fds[0]);
 }
 
 TEST_HARNESS_MAIN

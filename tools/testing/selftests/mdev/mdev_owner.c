@@ -932,16 +932,6 @@ TEST_F(owner, device_fd_alone)
 	EXPECT_EQ(1, pin(c, IOVA, 1, RW));
 }
 
-/* take an fd from another process */
-static int take_fd(pid_t pid, int fd)
-{
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	int ret = fd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-
-	close(pidfd);
-	return ret;
-}
-
 /* Have a child open the device and pin; it waits for a byte, and unmaps that. */
 static int client_of_child(struct client *c, pid_t *pid, int go[2])
 {
@@ -969,10 +959,10 @@ static int client_of_child(struct client *c, pid_t *pid, int go[2])
 	close(fds[0]);
 	if (ret)
 		return ret;
-	vc->device = take_fd(*pid, vc->device);
-	vc->group = take_fd(*pid, vc->group);
-	vc->container = take_fd(*pid, vc->container);
-	vc->iommufd = take_fd(*pid, vc->iommufd);
+	vc->device = fd_of(*pid, vc->device);
+	vc->group = fd_of(*pid, vc->group);
+	vc->container = fd_of(*pid, vc->container);
+	vc->iommufd = fd_of(*pid, vc->iommufd);
 	return vc->device < 0 ? -EBADF : 0;
 }
 

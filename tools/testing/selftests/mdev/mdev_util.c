@@ -484,6 +484,15 @@ static void drop_fds(void)
 	close_range(STDERR_FILENO + 1, ~0U, 0);
 }
 
+int fd_of(pid_t pid, int fd)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int ret = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	close(pidfd);
+	return ret;
+}
+
 pid_t file_write_child(const char *text, const char *fmt, ...)
 {
 	struct path path;

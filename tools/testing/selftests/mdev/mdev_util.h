@@ -121,6 +121,8 @@ bool child_running(pid_t pid);
  * still at it. False if it ends instead.
  */
 bool child_blocks(pid_t pid);
+/* an fd of a child's, as one of ours; or -1 */
+int fd_of(pid_t pid, int fd);
 /* for the common cases: write in a child */
 pid_t file_write_child(const char *text, const char *path, ...)
 	__printf(2, 3);

@@ -23,6 +23,10 @@
 
 #include "mdev_test_classic.h"
 
+#if IS_ENABLED(CONFIG_KVM)
+#include <linux/kvm_host.h>
+#endif
+
 /**
  * struct test_pin - a page that is pinned
  * @next: in the device's list
@@ -43,6 +47,7 @@ struct test_pin {
  * @group_nb: notifier of virtual machines
  * @iommu_registered: the first of them is registered
  * @group_registered: the second is
+ * @kvm: the virtual machine that it was told of
  * @forgets: does not clean up
  * @late: calls VFIO whether the device is open or not
  * @late_nb: registered by that
@@ -62,6 +67,7 @@ struct test_device {
 	struct notifier_block group_nb;
 	bool iommu_registered;
 	bool group_registered;
+	struct kvm *kvm;
 	bool forgets;
 	struct work_struct late;
 	struct notifier_block late_nb;
@@ -124,6 +130,19 @@ static int test_iommu_notifier(struct notifier_block *nb, unsigned long action,
 	return NOTIFY_OK;
 }
 
+/*
+ * How many keep the virtual machine: it does not go while this device is open, so it can
+ * be asked.
+ */
+static int test_kvm_users(struct kvm *kvm)
+{
+#if IS_ENABLED(CONFIG_KVM)
+	return kvm ? refcount_read(&kvm->users_count) : 0;
+#else
+	return 0;
+#endif
+}
+
 static int test_group_notifier(struct notifier_block *nb, unsigned long action,
 			       void *data)
 {
@@ -135,6 +154,7 @@ static int test_group_notifier(struct notifier_block *nb, unsigned long action,
 	mutex_lock(&td->lock);
 	td->status.kvms++;
 	td->status.has_kvm = !!data;
+	td->kvm = data;
 	mutex_unlock(&td->lock);
 	return NOTIFY_OK;
 }
@@ -284,6 +304,8 @@ static void test_release(struct mdev_device *mdev)
 {
 	struct test_device *td = mdev_get_drvdata(mdev);
 
+	td->status.kvm_users = test_kvm_users(td->kvm);
+	td->kvm = NULL;
 	test_unpin_range(td, 0, U64_MAX);
 	if (td->iommu_registered && !td->forgets)
 		vfio_unregister_notifier(mdev_dev(mdev), VFIO_IOMMU_NOTIFY,

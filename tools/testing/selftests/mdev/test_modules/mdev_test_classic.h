@@ -45,6 +45,7 @@ struct mdev_test_status {
 	__u32 unmaps;			/* calls of the notifiers */
 	__u32 kvms;
 	__u32 has_kvm;
+	__u32 kvm_users;		/* of the last one, when it was released */
 	__u32 pinned;			/* pages, by its own account */
 	__u32 type_id;			/* 5.13: as it was told for the device */
 	__s32 early_pin;		/* functions called while not open */
@@ -54,6 +55,7 @@ struct mdev_test_status {
 	__s32 wrong_notifier;
 	__s32 wrong_group;
 	__s32 wrong_device;		/* 0 or 1: was there one? */
+	__u32 pad;
 };
 
 /*
