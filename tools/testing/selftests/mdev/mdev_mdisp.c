@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,14 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_fuse.h"
 #include "mdev_util.h"
 #include "test_modules/mdev_test_dma.h"
 
@@ -1020,6 +1025,148 @@ TEST_F(disp, kept_by_dma)
 	munmap(next, MEMORY);
 	vfio_close(&other);
 	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+static void *read_directly(void *page)
+{
+	int fd = open(FUSE_FILE, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	long ret = fd < 0 ? -1 : read(fd, page, PAGE);
+
+	if (ret < 0)
+		fprintf(stderr, "# read: %s\n", strerror(errno));
+	close(fd);
+	return (void *)ret;
+}
+
+/* by a read that is under way */
+TEST_F(disp, kept_by_direct_io)
+{
+	pthread_t reader;
+	char *next, c;
+	uint8_t *mem;
+	int hold[2];
+	pid_t server;
+	void *ret;
+
+	/* or the server would have the device open, too */
+	vfio_close(&self->vc);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, hold));
+	server = fuse_start(hold[1]);
+	if (server == -ENODEV)
+		SKIP(return, "no FUSE in this kernel");
+	ASSERT_LT(0, server);
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	dev = self->vc.device;
+	mem = keep_first();
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_directly, mem));
+	ASSERT_TRUE(wait_for(recv(hold[0], &c, 1, MSG_DONTWAIT) == 1));
+	next = next_user(_metadata, &self->vc, self->uuid, mem);
+	ASSERT_EQ(1, write(hold[0], &c, 1));
+	ASSERT_EQ(0, pthread_join(reader, &ret));
+	EXPECT_EQ(PAGE, (long)ret);
+	EXPECT_STREQ(SECRET, next);
+	munmap(next, MEMORY);
+	fuse_stop(server);
+	close(hold[0]);
+	close(hold[1]);
+}
+
+/* What others see of the first page, by each way there is. */
+static int peek_vm(pid_t pid, void *page, char *seen)
+{
+	struct iovec to = { seen, sizeof(MINE) }, from = { page, sizeof(MINE) };
+
+	return process_vm_readv(pid, &to, 1, &from, 1, 0);
+}
+
+static int peek_ptrace(pid_t pid, void *page, char *seen)
+{
+	long word;
+
+	if (ptrace(PTRACE_ATTACH, pid, NULL, NULL) || waitpid(pid, NULL, 0) != pid)
+		return -EPERM;
+	errno = 0;
+	word = ptrace(PTRACE_PEEKDATA, pid, page, NULL);
+	ptrace(PTRACE_DETACH, pid, NULL, NULL);
+	memcpy(seen, &word, sizeof(word));
+	return errno ? -1 : (int)sizeof(word);
+}
+
+static int peek_proc(pid_t pid, void *page, char *seen)
+{
+	char path[32];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ret = pread(fd, seen, sizeof(MINE), (uintptr_t)page);
+	close(fd);
+	return ret;
+}
+
+static int (* const peeks[])(pid_t pid, void *page, char *seen) = {
+	peek_vm, peek_ptrace, peek_proc,
+};
+
+/*
+ * Who may look into the memory of the device's owner sees the device's while it is mapped
+ * there, and no longer.
+ */
+TEST_F(disp, seen_by_others)
+{
+	uint8_t *mem = keep_first();
+	struct iovec from = { "poked", 5 }, to = { mem, 5 };
+	char seen[PAGE], *next, c;
+	int go[2], done[2];
+	unsigned int i;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	/* any memory of ours would do */
+	if (peek_vm(getpid(), seen, seen) < 0) {
+		munmap(mem, MEMORY);
+		SKIP(return, "no process_vm_readv() in this kernel");
+	}
+	ASSERT_EQ(0, pipe2(go, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(done, O_CLOEXEC));
+	pid = fork_child();
+	if (!pid) {
+		vfio_close(&self->vc);
+		close(go[1]);
+		if (read(go[0], &c, 1) == 1 && !munmap(mem, MEMORY) &&
+		    write(done[1], "", 1) == 1 && read(go[0], &c, 1) == 0)
+			child_exit(0);
+		child_exit(-EPIPE);
+	}
+	/* the child's mapping is all that is left */
+	munmap(mem, MEMORY);
+	vfio_close(&self->vc);
+	for (i = 0; i < ARRAY_SIZE(peeks); i++) {
+		memset(seen, 0, sizeof(seen));
+		EXPECT_LT(0, peeks[i](pid, mem, seen))
+			TH_LOG("peek %u", i);
+		EXPECT_EQ(0, memcmp(MINE, seen, sizeof(long)));
+	}
+	EXPECT_EQ(5, process_vm_writev(pid, &from, 1, &to, 1, 0));
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(1, read(done[0], &c, 1));
+
+	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+	dev = self->vc.device;
+	next = (char *)map(BAR0);
+	ASSERT_NE(MAP_FAILED, (void *)next);
+	EXPECT_EQ(0, next[0]);
+	EXPECT_EQ(0, memcmp(next, next + 1, MEMORY - 1));
+	memcpy(next, SECRET, sizeof(SECRET));
+	for (i = 0; i < ARRAY_SIZE(peeks); i++)
+		EXPECT_GT(0, peeks[i](pid, mem, seen))
+			TH_LOG("peek %u", i);
+	EXPECT_EQ(-1, process_vm_writev(pid, &from, 1, &to, 1, 0));
+	EXPECT_STREQ(SECRET, next);
+	munmap(next, MEMORY);
+	close(go[1]);
+	EXPECT_EQ(0, child_wait(pid));
 }
 
 TEST_F(disp, edid)

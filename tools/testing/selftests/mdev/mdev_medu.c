@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/fuse.h>
 #include <linux/pci_regs.h>
 #include <linux/userfaultfd.h>
 #include <linux/vfio.h>
@@ -36,6 +35,7 @@
 #include <sys/syscall.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_fuse.h"
 #include "mdev_util.h"
 
 #define PCI		"/sys/bus/pci/"
@@ -934,100 +934,6 @@ TEST_F_TIMEOUT(medu, killed_during_dma, 3600)
 
 /* ---- Memory that is never there ---- */
 
-/* In a child: a file of one page, F, in a file system that answers no read. */
-static void serve_fuse(int fuse)
-{
-	static const struct fuse_attr dir = { .ino = 1, .mode = 040755, .nlink = 2 };
-	static const struct fuse_attr file = {
-		.ino = 2, .mode = 0100644, .nlink = 1, .size = 4096,
-	};
-	static char request[1 << 17];
-	struct fuse_in_header *in = (void *)request;
-	struct {
-		struct fuse_out_header header;
-		union {
-			struct fuse_init_out init;
-			struct fuse_entry_out entry;
-			struct fuse_attr_out attr;
-			struct fuse_open_out open;
-		};
-	} out;
-
-	/* a test that fails does not stop it */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (read(fuse, request, sizeof(request)) > 0) {
-		size_t size = 0;
-
-		memset(&out, 0, sizeof(out));
-		switch (in->opcode) {
-		case FUSE_INIT:
-			size = sizeof(out.init);
-			out.init.major = FUSE_KERNEL_VERSION;
-			out.init.minor = 31;
-			out.init.max_write = 4096;
-			break;
-		case FUSE_LOOKUP:
-			size = sizeof(out.entry);
-			out.entry.nodeid = 2;
-			out.entry.attr = file;
-			break;
-		case FUSE_GETATTR:
-			size = sizeof(out.attr);
-			out.attr.attr = in->nodeid == 1 ? dir : file;
-			break;
-		case FUSE_OPEN:
-			size = sizeof(out.open);
-			break;
-		case FUSE_READ:
-		case FUSE_FORGET:
-		case FUSE_INTERRUPT:
-			continue;
-		default:
-			out.header.error = -EOPNOTSUPP;
-		}
-		out.header.unique = in->unique;
-		out.header.len = sizeof(out.header) + size;
-		if (write(fuse, &out, out.header.len) < 0)
-			break;
-	}
-	child_exit(0);
-}
-
-#define FUSE_DIR	"/tmp/mdev_medu_fuse"
-
-/* The server, -ENODEV if the kernel has no FUSE, or another errno. */
-static pid_t fuse_start(void)
-{
-	char options[64];
-	pid_t server;
-	int fd, ret;
-
-	/* udev is not there to have it loaded by its node */
-	if (system("modprobe fuse 2>/dev/null"))
-		return -ENODEV;
-	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ENODEV : -errno;
-	server = fork_child();
-	if (!server)
-		serve_fuse(fd);
-	mkdir("/tmp", 0777);
-	mkdir(FUSE_DIR, 0700);
-	snprintf(options, sizeof(options),
-		 "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	ret = mount("mdev", FUSE_DIR, "fuse", 0, options) ? -errno : server;
-	close(fd);
-	return ret;
-}
-
-static void fuse_stop(pid_t server)
-{
-	kill(server, SIGKILL);
-	child_wait(server);
-	umount2(FUSE_DIR, MNT_DETACH);
-	rmdir(FUSE_DIR);
-}
-
 /* Nobody serves it, and somebody else holds it, so that it does not end with us. */
 static int uffd_register(void *mem, size_t size)
 {
@@ -1074,7 +980,7 @@ static void use_absent(const char *uuid, bool is_fuse, int tell, int hold)
 	ret = edu_open(&absent.edu, uuid);
 	absent.iova = IOVA;
 	if (!ret && is_fuse) {
-		fd = open(FUSE_DIR "/F", O_RDONLY | O_CLOEXEC);
+		fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
 		mem = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
 		absent.iova = IOVA + MEM_SIZE;
 		ret = mem == MAP_FAILED ? -errno :
@@ -1172,7 +1078,7 @@ TEST_F(medu, fuse)
 	char uuid[UUID_LEN + 1];
 	pid_t pid, server;
 
-	server = fuse_start();
+	server = fuse_start(-1);
 	if (server == -ENODEV)
 		SKIP(return, "no FUSE in this kernel");
 	ASSERT_LT(0, server);
