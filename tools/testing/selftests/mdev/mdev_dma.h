@@ -50,6 +50,31 @@ static inline long memory_locked(void)
 	return kib;
 }
 
+/*
+ * How many pages of the host are pinned, by whomever. What the bridge keeps for a vendor
+ * is not.
+ */
+static inline long pages_pinned(void)
+{
+	static const char * const names[] = {
+		"\nnr_foll_pin_acquired ", "\nnr_foll_pin_released ",
+	};
+	static char stat[16384];
+	char *line[2];
+	int i;
+
+	/* processors have a count of their own otherwise */
+	if (file_write("1", "/proc/sys/vm/stat_refresh") ||
+	    file_read(stat, sizeof(stat), "/proc/vmstat") < 0)
+		return -EIO;
+	for (i = 0; i < 2; i++) {
+		line[i] = strstr(stat, names[i]);
+		if (!line[i])
+			return -ENOENT;
+	}
+	return atol(line[0] + strlen(names[0])) - atol(line[1] + strlen(names[1]));
+}
+
 /* Drop what lets root lock as much as it likes. */
 static inline int limit_memory(rlim_t bytes)
 {

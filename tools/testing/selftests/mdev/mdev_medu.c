@@ -36,6 +36,7 @@
 
 #include "../kselftest_harness.h"
 #include "mdev_fuse.h"
+#include "mdev_hostile.h"
 #include "mdev_util.h"
 
 #define PCI		"/sys/bus/pci/"
@@ -753,6 +754,61 @@ TEST_F(medu, buffer_is_private)
 	ASSERT_EQ(0, dma_to_ram(&other, IOVA, 0, 4096));
 	EXPECT_EQ(0, memcmp(other.mem, zero, 4096));
 	edu_close(&other);
+	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+/* whatever that was */
+TEST_F(medu, next_owner)
+{
+	struct snapshot clean;
+	struct vfio_client vc;
+	uint32_t seed = 1;
+	int i;
+
+	edu_close(&self->edu);
+	ASSERT_EQ(0, vfio_open(&vc, self->uuid));
+	ASSERT_EQ(0, snapshot_take(&clean, vc.device));
+	vfio_close(&vc);
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, edu_open(&self->edu, self->uuid));
+		EXPECT_EQ(0, dma_round_trip(&self->edu, i, 4096));
+		close(hostile_spoil(self->edu.fd, &seed));
+		edu_close(&self->edu);
+		ASSERT_EQ(0, vfio_open(&vc, self->uuid));
+		EXPECT_EQ(0, snapshot_check(&clean, vc.device));
+		vfio_close(&vc);
+	}
+	snapshot_free(&clean);
+}
+
+/* nor has anybody to wait for long */
+TEST_F(medu, neighbour)
+{
+	char uuid[UUID_LEN + 1];
+	long longest = 0, ms;
+	pid_t pid;
+	int i;
+
+	uuid_next(uuid);
+	ASSERT_EQ(0, mdev_create(type_name(), uuid));
+	pid = fork_child();
+	if (!pid) {
+		edu_close(&self->edu);
+		hostile_rage(uuid);
+	}
+	for (i = 0; i < (variant->bounced ? 1 : 4); i++) {
+		ms = -now_ms();
+		ASSERT_EQ(0, dma_round_trip(&self->edu, i, 4088));
+		ms += now_ms();
+		if (ms > longest)
+			longest = ms;
+	}
+	EXPECT_TRUE(child_running(pid));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-ECANCELED, child_wait(pid));
+	TH_LOG("the longest took %ld ms", longest);
+	EXPECT_GT(10000, longest);
+	EXPECT_TRUE(wait_for(module_refs("medu") == 1));
 	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
