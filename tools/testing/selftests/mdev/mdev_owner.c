@@ -1016,50 +1016,82 @@ TEST_F(owner, killed_while_unmapping)
 	close(go[1]);
 }
 
-TEST_F(owner, many_opens)
+/* How often; many times take long, and say so now and then. */
+static int count_from(const char *name, int count)
 {
-	const char *env = getenv("MDEV_OWNER_OPENS");
-	int opens = env ? atoi(env) : 300, i;
+	const char *env = getenv(name);
+
+	return env ? atoi(env) : count;
+}
+
+static long say_next;
+
+static void say_progress(const char *what, int n)
+{
+	if (n && now_ms() < say_next)
+		return;
+	say_next = now_ms() + 60000;
+	if (n)
+		fprintf(stderr, "# %d %s\n", n, what);
+}
+
+TEST_F_TIMEOUT(owner, many_opens, 7200)
+{
+	int opens = count_from("MDEV_OWNER_OPENS", 300), i;
 	struct client *c = &self->a;
-	long us = -now_us();
+	long pinned = pages_pinned(), us = -now_us();
 
 	for (i = 0; i < opens; i++) {
 		vfio_close(&c->vc);
 		ASSERT_EQ(0, vfio_open(&c->vc, c->uuid));
 		ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true));
 		ASSERT_EQ(4, pin(c, IOVA, 4, RW));
+		say_progress("opens", i);
 	}
 	us += now_us();
 	TH_LOG("%d opens, %ld us each", opens, us / opens);
 	EXPECT_GE(c->locked + 4 * 4, memory_locked());
+	EXPECT_TRUE(wait_for(pages_pinned() == pinned + 4));
+	EXPECT_EQ(0, unpin(c, IOVA, 4));
+	EXPECT_EQ(pinned, pages_pinned());
 }
 
 /* neither many pins, nor what a careless vendor keeps, gets by the limit */
-TEST_F(owner, pins_against_the_limit)
+TEST_F_TIMEOUT(owner, pins_against_the_limit, 7200)
 {
+	int pins = count_from("MDEV_OWNER_PINS", 4000), done, i, n = 0;
 	struct client *c = &self->a;
-	int i, n = 0;
+	long pinned, us;
 
 	vfio_close(&c->vc);
 	munmap(c->mem, SIZE);
 	ASSERT_EQ(0, limit_memory(16 * PAGE));
 	ASSERT_EQ(0, client_open(c));
-	for (i = 0; i < 500; i++) {
-		ASSERT_EQ(i % 16 + 1, pin(c, IOVA, i % 16 + 1, RW));
+	pinned = pages_pinned();
+	us = -now_us();
+	for (done = 0, i = 1; done < pins; done += i, i = i % 16 + 1) {
+		ASSERT_EQ(i, pin(c, IOVA, i, RW));
 		ASSERT_EQ(-ENOMEM, pin(c, IOVA + 16 * PAGE, 16, RW));
-		ASSERT_EQ(0, unpin(c, IOVA, i % 16 + 1));
+		ASSERT_EQ(0, unpin(c, IOVA, i));
+		say_progress("pins", done);
 	}
+	us += now_us();
+	TH_LOG("%d pins, %ld us each", done, us / done);
+	EXPECT_EQ(pinned, pages_pinned());
+	EXPECT_EQ(c->locked, memory_locked());
 	while (pin(c, IOVA + n * PAGE, 1, RW) == 1)
 		n++;
 	EXPECT_EQ(16, n);
 	ASSERT_EQ(0, forget(c, TEST_DMA_FORGET_UNMAP));
 	ASSERT_EQ(0, client_unmap(c));
+	EXPECT_EQ(pinned, pages_pinned());
 	ASSERT_EQ(0, client_map(c));
 	EXPECT_EQ(-EBUSY, pin(c, IOVA, 1, RW));
 	EXPECT_EQ(n, unmaps(c).pins);
 	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, unpin(c, IOVA + i * PAGE, 1));
 	EXPECT_EQ(16, pin(c, IOVA, 16, RW));
+	EXPECT_EQ(pinned + 16, pages_pinned());
 }
 
 /* A structure that is short, long, askew, or nowhere; @end is that of the memory. */
@@ -1097,7 +1129,7 @@ TEST_F(owner, hostile_ioctls)
 	} targets[] = {
 		{ a->vc.device, 100 }, { a->vc.container, 100 },
 		{ a->vc.group, 100 }, { a->vc.iommufd, 100 },
-		{ a->vc.iommufd, 128 },
+		{ a->vc.iommufd, 128 }, { vfio_open_node(b->uuid), 100 },
 	};
 	unsigned int i, nr;
 	char *mem;
@@ -1114,6 +1146,7 @@ TEST_F(owner, hostile_ioctls)
 		     nr < targets[i].first + 22; nr++)
 			hostile_ioctl(targets[i].fd, nr, mem + PAGE);
 	munmap(mem, PAGE);
+	close(targets[5].fd);
 	vfio_close(&a->vc);
 	EXPECT_EQ(0, fill(b, IOVA, 0x42));
 	EXPECT_TRUE(all(b->mem, 4 * PAGE, 0x42));
