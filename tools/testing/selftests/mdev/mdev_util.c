@@ -335,7 +335,8 @@ static __attribute__((constructor)) void be_modprobe(int argc, char **argv)
 {
 	if (argc != 4 || strcmp(argv[1], "-q") || strcmp(argv[2], "--"))
 		return;
-	modules_settle();
+	if (modules_settle())
+		_exit(1);
 	/* kmod goes by the name it is called by */
 	argv[0] = "modprobe";
 	execvp(argv[0], argv);
@@ -588,13 +589,15 @@ int kmsg_open(void)
 	return fd;
 }
 
-static bool kmsg_has(int fd, const char *one, const char *two)
+/* @lost: is told if the kernel has overwritten lines before they were read */
+static bool kmsg_has(int fd, const char *one, const char *two, bool *lost)
 {
 	char line[2048];
 	ssize_t len;
 
 	while ((len = read(fd, line, sizeof(line) - 1)) > 0 ||
 	       (len < 0 && errno == EPIPE)) {
+		*lost |= len < 0;
 		line[len > 0 ? len : 0] = '\0';
 		if (strstr(line, one) && strstr(line, two))
 			return true;
@@ -604,13 +607,21 @@ static bool kmsg_has(int fd, const char *one, const char *two)
 
 bool kmsg_find(int fd, const char *one, const char *two)
 {
-	return wait_for(kmsg_has(fd, one, two));
+	bool lost;
+
+	return wait_for(kmsg_has(fd, one, two, &lost));
 }
 
 bool kmsg_lacks(int fd, const char *one, const char *two)
 {
+	bool lost = false;
+
 	sleep_ms(1000);
-	return !kmsg_has(fd, one, two);
+	if (kmsg_has(fd, one, two, &lost))
+		return false;
+	if (lost)
+		fprintf(stderr, "# lines of the kernel's log were lost\n");
+	return !lost;
 }
 
 int vfio_ioctl(int fd, unsigned long cmd, void *arg)
