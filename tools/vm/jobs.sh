@@ -5,12 +5,14 @@
 # scripts that source lib.sh first; never run.
 #
 # A command's tests are the lines of its output that begin with "ok" or "not ok", as in
-# TAP, or end in "ok" or "FAILED", as in the tables here. One that fails without such
-# a line counts as a failure, too. If there is a line "# --- PROGRAM", it is TAP only, and
-# each program has to report all the tests that it has announced, and to announce some.
+# TAP, or end in "ok" or "FAILED", as in the tables here. A command without any such
+# line is a test itself; one that fails without a line that says so is a failure, too. If
+# there is a line "# --- PROGRAM", it is TAP only, and each program has to report all
+# the tests that it has announced, and to announce some.
 
 tmp=$(mktemp -d) || exit
 jobs=()		# a name each, which is that of its files in tmp
+job_pids=()	# of those that have been started
 
 # shellcheck disable=SC2317 # called by a trap
 cleanup() {
@@ -31,16 +33,34 @@ job() {
 	printf '%s\0' "${@:2}" >"$tmp/$1.cmd"
 }
 
-# job_run NAME: the file with its status and its seconds appears when all is over
+# job_ended NAME STATUS SECONDS: leave a file that says so
+job_ended() {
+	# an empty one, where the disk is full, is no success either
+	echo "$2 $3" >"$tmp/$1.status.new"
+	mv "$tmp/$1.status.new" "$tmp/$1.status"
+}
+
+# job_run NAME
 job_run() {
 	local command start=$SECONDS status
 
 	mapfile -d '' -t command <"$tmp/$1.cmd"
 	again "$tmp/$1.out" "${command[@]}" 2>"$tmp/$1.err"
 	status=$?
-	# an empty one, where the disk is full, is no success either
-	echo "$status $((SECONDS - start))" >"$tmp/$1.status.new"
-	mv "$tmp/$1.status.new" "$tmp/$1.status"
+	job_ended "$1" "$status" $((SECONDS - start))
+}
+
+# jobs_killed: a process that was killed leaves nothing
+jobs_killed() {
+	local i name
+
+	for i in "${!job_pids[@]}"; do
+		name=${jobs[i]}
+		kill -0 "${job_pids[i]}" 2>/dev/null && continue
+		[ -e "$tmp/$name.status" ] && continue
+		touch "$tmp/$name".{out,err}
+		job_ended "$name" 137 -
+	done
 }
 
 # is_tap NAME: is its output that of test programs?
@@ -93,6 +113,7 @@ job_report() {
 		failures+=("$1: $count tests did not report: $program")
 		bad=$((bad + count))
 	done < <(missing "$1")
+	is_tap "$1" || ((status || ok || bad || skips)) || ok=1
 	((status > 1 || (status == 1 && bad == 0))) && {
 		failures+=("$1: exit status $status")
 		((bad)) || bad=1
@@ -128,12 +149,14 @@ jobs_run() {
 		[ -e "${over[0]}" ] || over=()
 		if ((started < ${#jobs[@]} && started - ${#over[@]} < 2)); then
 			job_run "${jobs[started]}" &
+			job_pids+=($!)
 			started=$((started + 1))
 		elif [ -e "$tmp/${jobs[ended]}.status" ]; then
 			job_report "${jobs[ended]}"
 			ended=$((ended + 1))
 		else
 			((SECONDS >= next)) && { jobs_progress; next=$((SECONDS + 15)); }
+			jobs_killed
 			sleep 1
 		fi
 	done
