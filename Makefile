@@ -2,6 +2,10 @@
 #
 # What a person types. What kbuild reads is in Kbuild.
 
+ifneq ($(words $(CURDIR)),1)
+$(error kbuild cannot work in a folder with blanks in its name: $(CURDIR))
+endif
+
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS ?= 6.1 6.12 7.3
 
@@ -26,7 +30,8 @@ help:
 	@echo '                      preferred over the kernel'"'"'s own mdev.ko. What vendors'
 	@echo '                      build with goes to PREFIX=/usr/local, share/mdev; all'
 	@echo '                      of it to another root if DESTDIR=path'
-	@echo '  make uninstall      take that back; RELEASE=name if KDIR is gone'
+	@echo '  make uninstall      take that back; RELEASE=name for another kernel, or if KDIR'
+	@echo '                      is gone'
 	@echo '  make docs           the documents as HTML: build/docs/index.html'
 	@echo '  make deb            packages for Debian, in build/deb: mdev-dkms, mdev-doc'
 	@echo '  make clean          remove what was built'

@@ -9,10 +9,15 @@ export LC_ALL=C
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 me=${0##*/}
 cache=${MDEV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mdev}
-mkdir -p "$cache" || exit 1
 
 say() { echo "$me: $*" >&2; }
 die() { say "$@"; exit 1; }
+
+for path in "$(realpath "${BASH_SOURCE%/*}")" "$cache" "$MDEV_BUILD"; do
+	[[ $path != *[[:space:]]* ]] ||
+		die "kbuild cannot work in a folder with blanks in its name: $path"
+done
+mkdir -p "$cache" || exit 1
 
 # The header comment of the calling script is its manual.
 usage() { sed -n '4,/^$/s/^# \{0,1\}//p' "$0"; }
