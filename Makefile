@@ -128,7 +128,7 @@ quick:
 # Without the clients that run a guest in the guest: those take too long.
 check:
 	@tools/vm/check --kernels '$(KERNELS)' \
-		--also 'lint docs install clients tracers'
+		--also 'lint docs verdicts install clients tracers'
 
 check-tree:
 	@tools/vm/check --kernels newest --also 'late-m late-y'
