@@ -59,6 +59,7 @@
 #define ROUND		240	/* operations until all threads stop */
 #define INSTANCES	4
 #define STUCK		150	/* seconds without any progress */
+#define MORE		10	/* rounds, if something has not come about */
 
 /* Of a mapping: what others pin and write to, and what nobody but its owner does. */
 #define OURS		4
@@ -1574,6 +1575,9 @@ static void use_dma(struct worker *w, struct hold *use)
 	pthread_rwlock_t *lock = &use->space->lock;
 	unsigned int n = pick(w, 24);
 
+	/* it is to have happened once, at least */
+	if (memory && !model.kept)
+		n = 0;
 	if (memory && n < 2 && !pthread_rwlock_trywrlock(lock)) {
 		if (n)
 			use_slowly(w, use);
@@ -2216,13 +2220,21 @@ static bool has_hammered(void)
 	       model.done[OPEN_DEV] && model.checks && (!memory || model.kept);
 }
 
+/* By rounds, not by the clock, as those may take long on a busy machine. */
+static bool is_enough(void)
+{
+	static unsigned int more;
+
+	return now_ms() >= deadline && (has_hammered() || ++more > MORE);
+}
+
 static void quiesce(void)
 {
 	if (pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD) {
 		if (!model.failed)
 			check_all();
 		progress++;
-		done = model.failed || !goes_on(deadline, has_hammered());
+		done = model.failed || is_enough();
 	}
 	pthread_barrier_wait(&barrier);
 }
