@@ -152,17 +152,20 @@ int file_write_fails(const char *function, int n, const char *text,
 int link_base(char *buf, size_t size, const char *fmt, ...)
 {
 	struct path path;
-	char target[PATH_MAX];
-	const char *base;
+	char target[PATH_MAX] = "/";
+	ssize_t len;
 	va_list ap;
 
 	va_start(ap, fmt);
 	path = path_vformat(fmt, ap);
 	va_end(ap);
-	if (!realpath(path.name, target))
+	/* a system call, where realpath() takes one for each folder */
+	len = readlink(path.name, target + 1, sizeof(target) - 2);
+	if (len > 0)
+		target[1 + len] = '\0';
+	else if (errno != EINVAL || !realpath(path.name, target))
 		return -errno;
-	base = strrchr(target, '/') + 1;
-	snprintf(buf, size, "%s", base);
+	snprintf(buf, size, "%s", strrchr(target, '/') + 1);
 	return 0;
 }
 
