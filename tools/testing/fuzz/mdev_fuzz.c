@@ -1088,17 +1088,22 @@ static void stuck(void)
 /* for whoever looks at it after the kernel has stopped */
 static void note(const struct input *input)
 {
-	static _Alignas(DISK_BLOCK) char block[DISK_BLOCK];
 	char hex[2 * INPUT_MAX + 1];
+	static char *block;
 
 	if (disk < 0)
 		return;
+	/* O_DIRECT wants it so */
+	if (!block)
+		block = aligned_alloc(DISK_BLOCK, DISK_BLOCK);
+	if (!block)
+		die("memory");
 	input_print(input, hex);
-	memset(block, ' ', sizeof(block));
+	memset(block, ' ', DISK_BLOCK);
 	block[sprintf(block, "%s%lu %s", phase, nr_executions, hex)] = ' ';
 	block[DISK_BLOCK - 1] = '\n';
-	if (pwrite(disk, block, sizeof(block),
-		   nr_executions % DISK_BLOCKS * DISK_BLOCK) != sizeof(block))
+	if (pwrite(disk, block, DISK_BLOCK,
+		   nr_executions % DISK_BLOCKS * DISK_BLOCK) != DISK_BLOCK)
 		die(DISK);
 }
 
