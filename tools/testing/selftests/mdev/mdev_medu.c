@@ -1037,7 +1037,8 @@ static void use_absent(const char *uuid, bool is_fuse, int tell, int hold)
 	absent.iova = IOVA;
 	if (!ret && is_fuse) {
 		fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
-		mem = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+		mem = fd < 0 ? MAP_FAILED :
+		      mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
 		absent.iova = IOVA + MEM_SIZE;
 		ret = mem == MAP_FAILED ? -errno :
 		      vfio_dma_map(&absent.edu.vc, mem, absent.iova, 4096, false);
