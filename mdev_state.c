@@ -75,7 +75,7 @@ void mdev_device_set_removing(struct mdev_device_obj *obj)
  * @mdev: the device
  *
  * From now on the device is not removed, and its parent not unregistered, until
- * mdev_close().
+ * mdev_close() or mdev_open_failed().
  *
  * Context: process context; the bridge opens a device once at a time.
  * Return: 0, or -ENODEV if the device is being removed.

@@ -160,4 +160,37 @@ static inline bool all(const unsigned char *mem, size_t size, unsigned char byte
 	return mem[0] == byte && !memcmp(mem, mem + 1, size - 1);
 }
 
+/*
+ * Memory of others, which takes whatever pages are free. How many of them were
+ * written to by somebody else?
+ */
+#define OTHERS	(8UL << 20)
+
+static inline unsigned char *others_alloc(void)
+{
+	unsigned char *mem;
+
+	mem = mmap(NULL, OTHERS, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	madvise(mem, OTHERS, MADV_NOHUGEPAGE);
+	return memset(mem, 0x11, OTHERS);
+}
+
+static inline int others_hit(const unsigned char *mem)
+{
+	size_t at;
+	int n = 0;
+
+	for (at = 0; at < OTHERS; at += PAGE)
+		n += mem[at] != 0x11;
+	return n;
+}
+
+static inline void others_free(unsigned char *mem)
+{
+	munmap(mem, OTHERS);
+}
+
 #endif /* MDEV_DMA_H */

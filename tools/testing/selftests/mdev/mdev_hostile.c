@@ -503,31 +503,7 @@ TEST_F(dma, changing_ioctls)
 
 /* ---- Kinds of memory ---- */
 
-#define OTHERS	(2UL << 20)
 #define HUGE	(2UL << 20)
-
-/* Memory of others, which takes whatever pages are free, and whether it was written to. */
-static unsigned char *others_alloc(void)
-{
-	unsigned char *mem;
-
-	mem = mmap(NULL, OTHERS, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
-		return NULL;
-	madvise(mem, OTHERS, MADV_NOHUGEPAGE);
-	return memset(mem, 0x11, OTHERS);
-}
-
-static int others_hit(const unsigned char *mem)
-{
-	size_t at;
-	int n = 0;
-
-	for (at = 0; at < OTHERS; at += PAGE)
-		n += mem[at] != 0x11;
-	return n;
-}
 
 struct kind {
 	const char *name;
@@ -729,7 +705,7 @@ static void use_kind(struct __test_metadata *_metadata, struct client *c,
 	EXPECT_EQ(pinned, pages_pinned());
 	EXPECT_EQ(c->locked, memory_locked());
 	EXPECT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, HUGE));
-	munmap(others, OTHERS);
+	others_free(others);
 	munmap(mem, HUGE);
 	close(fd);
 }

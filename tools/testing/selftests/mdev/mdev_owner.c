@@ -79,35 +79,6 @@ static int refs(struct client *c, uint64_t iova)
 	return vfio_ioctl(c->vc.device, TEST_DMA_REFS, &f);
 }
 
-/*
- * Memory of others, which takes whatever pages are free. How many of them were
- * written to by somebody else?
- */
-#define OTHERS	(8UL << 20)
-
-static unsigned char *others_alloc(void)
-{
-	unsigned char *mem;
-
-	mem = mmap(NULL, OTHERS, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
-		return mem;
-	madvise(mem, OTHERS, MADV_NOHUGEPAGE);
-	memset(mem, 0x11, OTHERS);
-	return mem;
-}
-
-static int others_hit(const unsigned char *mem)
-{
-	size_t at;
-	int n = 0;
-
-	for (at = 0; at < OTHERS; at += PAGE)
-		n += mem[at] != 0x11;
-	return n;
-}
-
 /* Something that takes its time, in a thread. */
 struct task {
 	pthread_t thread;
@@ -232,14 +203,14 @@ static void keep(struct __test_metadata *_metadata, struct client *c, int log,
 	EXPECT_GT(PATIENCE_MS, ms);
 	munmap(c->mem, SIZE);
 	others = others_alloc();
-	ASSERT_NE(MAP_FAILED, others);
+	ASSERT_NE(NULL, others);
 	EXPECT_EQ(0, fill(c, IOVA, 0xa5));
 	EXPECT_EQ(0, others_hit(others));
 	EXPECT_LT(0, refs(c, IOVA));
 	EXPECT_TRUE(kmsg_find(log, c->uuid, "unpin"));
 	/* VFIO is through with it */
 	EXPECT_TRUE(wait_for(memory_locked() <= c->locked));
-	munmap(others, OTHERS);
+	others_free(others);
 }
 
 /* The vendor remembers; before, it gets nothing. */
@@ -298,10 +269,10 @@ TEST_F(owner, late_unpin_spares_others)
 	/* the client leaves it, the device does not */
 	munmap(a->mem, SIZE);
 	others = others_alloc();
-	ASSERT_NE(MAP_FAILED, others);
+	ASSERT_NE(NULL, others);
 	EXPECT_EQ(0, fill(b, IOVA, 0xa5));
 	EXPECT_EQ(0, others_hit(others));
-	munmap(others, OTHERS);
+	others_free(others);
 }
 
 /*
@@ -734,6 +705,68 @@ TEST_F(owner, opened_while_unmapping)
 	EXPECT_EQ(0, file_write("0", SLOW_MS));
 	vfio_close(&c.vc);
 	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+static int open_again(struct client *c)
+{
+	return vfio_open_device(&c->vc, c->uuid);
+}
+
+static struct slow_memory *slow_read;
+
+/* VFIO has the container locked until the page has come. */
+static int read_slow_page(struct client *c)
+{
+	static atomic_uint next;
+	uint64_t data;
+
+	return dma_rw(c, slow_read->iova + next++ * PAGE, &data, sizeof(data), false);
+}
+
+/*
+ * Who waits for the container's lock gets it in this order: the one that opens, the second
+ * reader, the unmap. So that has not asked the new device, and does not for long.
+ */
+TEST_F(owner, opened_before_unmap_asks_again)
+{
+	struct client *a = &self->a, *b = &self->b;
+	struct task unmap, open, reader[2];
+	struct slow_memory slow;
+	long ms;
+	int i;
+
+	if (variant->iommufd)
+		SKIP(return, "iommufd does not count");
+	ASSERT_EQ(0, vfio_open_beside(&b->vc, &a->vc, b->uuid));
+	vfio_close_device(&b->vc);
+	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
+	ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, 32 * IOVA, SIZE, true));
+	ASSERT_EQ(0, slow_memory_open(&slow, a, "1000"));
+	slow_read = &slow;
+
+	ASSERT_EQ(0, file_write("3000", SLOW_MS));
+	ASSERT_EQ(0, task_start(&unmap, client_unmap, a));
+	ASSERT_TRUE(wait_for(unmaps(a).told));
+	ASSERT_EQ(0, task_start(&reader[0], read_slow_page, a));
+	sleep_ms(100);
+	ASSERT_EQ(0, task_start(&open, open_again, b));
+	sleep_ms(100);
+	ASSERT_EQ(0, file_write("8000", DMA_PARAM "fault_ms"));
+	ASSERT_EQ(0, task_start(&reader[1], read_slow_page, a));
+
+	ASSERT_EQ(0, task_end(&open));
+	ms = -now_ms();
+	EXPECT_EQ(-EBUSY, pin(b, 32 * IOVA, 1, RW));
+	ms += now_ms();
+	EXPECT_LT(4000, ms);
+	EXPECT_GT(7000, ms);
+	EXPECT_FALSE(unmap.done);
+	EXPECT_EQ(0, task_end(&unmap));
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, task_end(&reader[i]));
+	EXPECT_EQ(1, pin(b, 32 * IOVA, 1, RW));
+	EXPECT_EQ(0, file_write("0", SLOW_MS));
+	EXPECT_EQ(0, slow_memory_close(&slow));
 }
 
 static int pin_other(struct client *c)
@@ -1296,10 +1329,10 @@ TEST_F(ioas, replace_while_pinned)
 	EXPECT_EQ(0, client_unmap(c));
 	munmap(c->mem, SIZE);
 	others = others_alloc();
-	ASSERT_NE(MAP_FAILED, others);
+	ASSERT_NE(NULL, others);
 	EXPECT_EQ(0, fill(c, IOVA, 0xa5));
 	EXPECT_EQ(0, others_hit(others));
-	munmap(others, OTHERS);
+	others_free(others);
 	EXPECT_EQ(0, unpin(c, IOVA, 4));
 }
 
