@@ -707,20 +707,34 @@ TEST_F(owner, opened_while_unmapping)
 	EXPECT_EQ(0, mdev_remove(uuid));
 }
 
-static int open_again(struct client *c)
-{
-	return vfio_open_device(&c->vc, c->uuid);
-}
-
 static struct slow_memory *slow_read;
 
 /* VFIO has the container locked until the page has come. */
-static int read_slow_page(struct client *c)
+static int read_slow_page(struct client *c, unsigned int page)
 {
-	static atomic_uint next;
 	uint64_t data;
 
-	return dma_rw(c, slow_read->iova + next++ * PAGE, &data, sizeof(data), false);
+	return dma_rw(c, slow_read->iova + page * PAGE, &data, sizeof(data), false);
+}
+
+/* Threads are not to be started then: that needs a lock that is held for the page, too. */
+
+static int read_after_100_ms(struct client *c)
+{
+	sleep_ms(100);
+	return read_slow_page(c, 0);
+}
+
+static int open_after_200_ms(struct client *c)
+{
+	sleep_ms(200);
+	return vfio_open_device(&c->vc, c->uuid);
+}
+
+static int read_after_300_ms(struct client *c)
+{
+	sleep_ms(300);
+	return read_slow_page(c, 1);
 }
 
 /*
@@ -745,14 +759,13 @@ TEST_F(owner, opened_before_unmap_asks_again)
 	slow_read = &slow;
 
 	ASSERT_EQ(0, file_write("3000", SLOW_MS));
+	ASSERT_EQ(0, task_start(&reader[0], read_after_100_ms, a));
+	ASSERT_EQ(0, task_start(&open, open_after_200_ms, b));
+	ASSERT_EQ(0, task_start(&reader[1], read_after_300_ms, a));
+	/* its first question takes half a second */
 	ASSERT_EQ(0, task_start(&unmap, client_unmap, a));
-	ASSERT_TRUE(wait_for(unmaps(a).told));
-	ASSERT_EQ(0, task_start(&reader[0], read_slow_page, a));
-	sleep_ms(100);
-	ASSERT_EQ(0, task_start(&open, open_again, b));
-	sleep_ms(100);
+	sleep_ms(250);
 	ASSERT_EQ(0, file_write("8000", DMA_PARAM "fault_ms"));
-	ASSERT_EQ(0, task_start(&reader[1], read_slow_page, a));
 
 	ASSERT_EQ(0, task_end(&open));
 	ms = -now_ms();
