@@ -40,7 +40,7 @@ help:
 	@echo 'Debian packages it needs, with sudo if you are not root:'
 	@echo '  make demo           the whole story on a stock 6.12 kernel'
 	@echo '  make demo-guest     Debian'"'"'s QEMU runs a Linux guest with mediated serial cards and'
-	@echo '                      a divided PCI device: tools/vm/clients qemu; some minutes'
+	@echo '                      a divided PCI device: tools/clients/clients qemu; some minutes'
 	@echo '  make demo-display   pictures of a Linux guest on a mediated display, in build/picture'
 	@echo '  make quick          after each edit: one boot of 6.12, the tests of the core, and'
 	@echo '                      what of lint needs no kernel; a minute'
@@ -56,7 +56,7 @@ help:
 	@echo '  make check-late     vendors and mdev, built in and as modules, at all levels'
 	@echo '  make check-hard     what takes hours: every allocation fails once, the hammer with all'
 	@echo '                      checkers and with that of data races, make fuzz, make coverage;'
-	@echo '                      one table of it all; tools/vm/hard --help for parts'
+	@echo '                      one table of it all; tools/testing/hard --help for parts'
 	@echo '  make hammer         everything against everything, checked by a model, for ten minutes'
 	@echo '                      on the newest kernel; make check-tree does it for one'
 	@echo '  make coverage       which lines and branches the selftests reach, as HTML in'
@@ -98,10 +98,10 @@ modules:
 # Not modules_install: that would take the samples along, and goes where "make
 # kernelrelease" says. DESTDIR, PREFIX, RELEASE and KDIR are in the environment.
 install: modules
-	@tools/install
+	@tools/packages/install
 
 uninstall:
-	@tools/install --undo
+	@tools/packages/install --undo
 
 clean:
 	$(RM) -r build
@@ -113,68 +113,68 @@ clean:
 	fi
 
 demo:
-	@tools/vm/demo
+	@tools/demo/demo
 
 demo-guest:
-	@tools/vm/clients qemu
+	@tools/clients/clients qemu
 
 demo-display:
-	@tools/vm/picture
+	@tools/demo/picture
 
 quick:
-	@tools/vm/check --kernels 6.12 --also lint-quick \
+	@tools/testing/check --kernels 6.12 --also lint-quick \
 		mdev_sysfs mdev_lifetime mdev_bugs
 
 # Without the clients that run a guest in the guest: those take too long.
 check:
-	@tools/vm/check --kernels '$(KERNELS)' \
+	@tools/testing/check --kernels '$(KERNELS)' \
 		--also 'lint docs verdicts install clients tracers'
 
 check-tree:
-	@tools/vm/check --kernels newest --also 'late-m late-y'
+	@tools/testing/check --kernels newest --also 'late-m late-y'
 
 soak:
-	@tools/vm/soak $(KERNEL) $(N) $(SEED)
+	@tools/testing/soak $(KERNEL) $(N) $(SEED)
 
 selftests:
-	@tools/vm/check --kernels '$(KERNELS)' $(TESTS)
+	@tools/testing/check --kernels '$(KERNELS)' $(TESTS)
 
 check-late:
-	@tools/vm/late
+	@tools/testing/late
 
 check-hard:
-	@tools/vm/hard
+	@tools/testing/hard
 
 hammer:
-	@MDEV_SECONDS=$${MDEV_SECONDS:-600} tools/vm/check --kernels newest mdev_hammer
+	@MDEV_SECONDS=$${MDEV_SECONDS:-600} tools/testing/check --kernels newest mdev_hammer
 
 coverage:
-	@tools/vm/coverage $(TESTS)
+	@tools/testing/coverage $(TESTS)
 
 check-clients:
-	@tools/vm/clients
-	@tools/vm/trace
+	@tools/clients/clients
+	@tools/clients/tracers
 
 # For kernel-doc, a tree in which ours are where they are in the kernel's.
 docs:
-	@tools/vm/deps docs
+	@tools/lib/deps docs
 	@rm -rf build/docs build/docs-tree && mkdir -p build/docs-tree/drivers/vfio
 	@ln -s $(CURDIR) build/docs-tree/drivers/vfio/mdev
 	@ln -s $(CURDIR)/include $(CURDIR)/Documentation build/docs-tree
-	@ksrc=$$(tools/vm/ksrc) && ln -s $$ksrc/scripts build/docs-tree && \
+	@ksrc=$$(tools/kernels/ksrc) && ln -s $$ksrc/scripts build/docs-tree && \
 		srctree=$(CURDIR)/build/docs-tree PYTHONPATH=$$ksrc/Documentation/sphinx \
 		PYTHONDONTWRITEBYTECODE=1 \
 		sphinx-build -q -n -W --keep-going -j auto Documentation build/docs
 	@echo build/docs/index.html
 
 check-docs: docs
-	@tools/vm/commands
+	@tools/docs/commands
 
 lint:
-	@tools/lint
+	@tools/lint/lint
 
 fuzz:
-	@tools/vm/fuzz
+	@tools/testing/fuzz/run
 
 deb:
 	@tools/packages/build

@@ -3,13 +3,11 @@
 #
 # What the scripts in this folder share. Sourced by them, never run.
 
-# shellcheck source-path=SCRIPTDIR source=../vm/lib.sh disable=SC1091
-. "${BASH_SOURCE%/*}/../vm/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=../lib/lib.sh disable=SC1091,SC2154
+. "${BASH_SOURCE%/*}/../lib/lib.sh"
 
 set -eu -o pipefail
-here=$(realpath "${BASH_SOURCE%/*}")
 # shellcheck disable=SC2034 # for those who source this
-top=${here%/tools/graft}
 
 # files DIR: the files below a folder, sorted
 files() { [ ! -d "$1" ] || (cd "$1" && find . -type f -printf '%P\n' | sort); }

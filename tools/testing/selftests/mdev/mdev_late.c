@@ -5,7 +5,7 @@
  *
  * The built-in vendors are those of CONFIG_SAMPLE_VFIO_MDEV_EARLY. Which of them
  * start, and when, is up to the kernel's command line, so no one boot has it
- * all: what cannot be tested in this one is skipped, and tools/vm/late boots
+ * all: what cannot be tested in this one is skipped, and tools/testing/late boots
  * until nothing was left out.
  */
 #define _GNU_SOURCE

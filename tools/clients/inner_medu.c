@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What runs in an inner guest to use a mediated medu (see tools/clients/clients): a
+ * program that has the card's registers mapped and its interrupt by uio.
+ *
+ *   inner_medu fact   factorials, compared with those of a processor
+ *   inner_medu dma    memory to the card's buffer, and back to other memory
+ *
+ * The registers are described in samples/medu.c.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DEVICE		"/sys/class/uio/uio0/device"
+#define BAR_SIZE	0x100000
+#define BUFFER		0x40000
+#define PAGE		4096
+#define PAGES		16
+
+/* of the BAR */
+#define ID		0x00
+#define FACT		0x08
+#define STATUS		0x20
+#define   STATUS_COMPUTING	0x01
+#define   STATUS_IRQ	0x80
+#define IRQ_STATUS	0x24
+#define   IRQ_FACT	0x001
+#define   IRQ_DMA	0x100
+#define IRQ_ACK		0x64
+#define DMA_SRC		0x80
+#define DMA_DST		0x88
+#define DMA_COUNT	0x90
+#define DMA_CMD		0x98
+#define   DMA_RUN	0x1
+#define   DMA_TO_RAM	0x2
+#define   DMA_IRQ	0x4
+#define DMA_ERROR	0xa0
+
+/* of the configuration space */
+#define COMMAND		0x04
+#define   COMMAND_MEMORY	0x0002
+#define   COMMAND_MASTER	0x0004
+
+static uint8_t *bar;
+static int config, uio;
+static unsigned int interrupts;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+/* Atomic, so that the compiler does each access once, as a whole, in order. */
+static uint32_t get(unsigned int where)
+{
+	return __atomic_load_n((uint32_t *)(bar + where), __ATOMIC_SEQ_CST);
+}
+
+static void set(unsigned int where, uint32_t val)
+{
+	__atomic_store_n((uint32_t *)(bar + where), val, __ATOMIC_RELEASE);
+}
+
+static void set_wide(unsigned int where, uint64_t val)
+{
+	__atomic_store_n((uint64_t *)(bar + where), val, __ATOMIC_RELEASE);
+}
+
+/* The kernel disables INTx each time there was one; this enables it again. */
+static void enable(void)
+{
+	uint16_t command = COMMAND_MEMORY | COMMAND_MASTER;
+
+	if (pwrite(config, &command, sizeof(command), COMMAND) != sizeof(command))
+		fail("configuration space");
+}
+
+static void open_card(void)
+{
+	int fd = open(DEVICE "/resource0", O_RDWR);
+
+	config = open(DEVICE "/config", O_RDWR);
+	uio = open("/dev/uio0", O_RDWR);
+	if (fd < 0 || config < 0 || uio < 0)
+		fail(DEVICE);
+	bar = mmap(NULL, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (bar == MAP_FAILED)
+		fail("registers");
+	enable();
+	if (get(ID) != 0x010000ed) {
+		printf("this is no edu: %x\n", get(ID));
+		exit(1);
+	}
+}
+
+/* Wait for the interrupt, which has to be for this. */
+static void wait_irq(uint32_t why)
+{
+	struct pollfd pollfd = { .fd = uio, .events = POLLIN };
+	uint32_t count, status;
+
+	if (poll(&pollfd, 1, 60000) != 1) {
+		printf("no interrupt, status %x\n", get(IRQ_STATUS));
+		exit(1);
+	}
+	if (read(uio, &count, sizeof(count)) != sizeof(count))
+		fail("uio");
+	interrupts++;
+	status = get(IRQ_STATUS);
+	if (status != why) {
+		printf("interrupt for %x, not %x\n", status, why);
+		exit(1);
+	}
+	set(IRQ_ACK, status);
+	enable();
+}
+
+static int fact(void)
+{
+	uint32_t n, expect = 1;
+
+	set(STATUS, STATUS_IRQ);
+	/* from 13 on they are cut to 32 bits, here as there */
+	for (n = 0; n <= 20; n++) {
+		expect *= n ? n : 1;
+		set(FACT, n);
+		wait_irq(IRQ_FACT);
+		if (get(STATUS) & STATUS_COMPUTING || get(FACT) != expect) {
+			printf("%u! is %u, not %u\n", n, expect, get(FACT));
+			return 1;
+		}
+	}
+	printf("factorials: %u are right, %u interrupts\n", n, interrupts);
+	return 0;
+}
+
+/* The guest's physical address of a page. */
+static uint64_t physical(const void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry),
+			    (uintptr_t)page / PAGE * sizeof(entry)) < 0)
+		fail("pagemap");
+	close(fd);
+	if (!(entry >> 63)) {
+		printf("page %p is not present\n", page);
+		exit(1);
+	}
+	return (entry & ((1ULL << 55) - 1)) * PAGE;
+}
+
+static void transfer(uint64_t src, uint64_t dst, uint32_t direction)
+{
+	set_wide(DMA_SRC, src);
+	set_wide(DMA_DST, dst);
+	set_wide(DMA_COUNT, PAGE);
+	set_wide(DMA_CMD, DMA_RUN | DMA_IRQ | direction);
+	wait_irq(IRQ_DMA);
+	if (get(DMA_ERROR)) {
+		printf("DMA: error %u\n", get(DMA_ERROR));
+		exit(1);
+	}
+}
+
+static int dma(void)
+{
+	size_t size = PAGES * PAGE, i;
+	uint8_t *from, *to;
+
+	from = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (from == MAP_FAILED || mlock(from, 2 * size))
+		fail("memory");
+	to = from + size;
+	for (i = 0; i < size; i++)
+		from[i] = i * 7 + i / PAGE + 1;
+	for (i = 0; i < size; i += PAGE) {
+		transfer(physical(from + i), BUFFER, 0);
+		transfer(BUFFER, physical(to + i), DMA_TO_RAM);
+	}
+	for (i = 0; i < size; i++) {
+		if (from[i] != to[i]) {
+			printf("byte %zu is %x, not %x\n", i, to[i], from[i]);
+			return 1;
+		}
+	}
+	printf("DMA: %zu bytes there and back, %u interrupts\n", size,
+	       interrupts);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc == 2 ? argv[1] : "";
+
+	if (strcmp(what, "fact") && strcmp(what, "dma")) {
+		fprintf(stderr, "usage: %s fact|dma\n", argv[0]);
+		return 2;
+	}
+	open_card();
+	return strcmp(what, "dma") ? fact() : dma();
+}
