@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Runs commands two at a time, shows what each has said when it ends, and counts. For
-# scripts that source lib.sh first; never run.
+# Runs commands some at a time, shows what each has said when it ends, and counts. For
+# scripts that source lib.sh first; never run. A command may be a function of theirs.
 #
 # A command's tests are the lines of its output that begin with "ok" or "not ok", as in
 # TAP, or end in "ok" or "FAILED", as in the tables here. A command without any such
@@ -11,6 +11,7 @@
 # the tests that it has announced, and to announce some.
 
 tmp=$(mktemp -d) || exit
+jobs_at_once=2
 jobs=()		# a name each, which is that of its files in tmp
 job_pids=()	# of those that have been started
 
@@ -147,7 +148,7 @@ jobs_run() {
 	while ((ended < ${#jobs[@]})); do
 		over=("$tmp"/*.status)
 		[ -e "${over[0]}" ] || over=()
-		if ((started < ${#jobs[@]} && started - ${#over[@]} < 2)); then
+		if ((started < ${#jobs[@]} && started - ${#over[@]} < jobs_at_once)); then
 			job_run "${jobs[started]}" &
 			job_pids+=($!)
 			started=$((started + 1))

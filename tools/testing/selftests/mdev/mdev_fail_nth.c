@@ -532,7 +532,7 @@ static int sweep_all(const struct sweep *s)
 		printf("# %s: leaks\n", s->name);
 		bad++;
 	}
-	printf("# sweep %s: %u points, %u faults injected\n", s->name, nth, hits);
+	printf("# sweep %s\n# result sweeps=1 points=%u faults=%u\n", s->name, nth, hits);
 	if (s->spare && faults_spare_none())
 		bad++;
 out:

@@ -2397,6 +2397,8 @@ static void print_summary(const char *name, long ms)
 		print_results(i);
 	printf("), %lu vendors forgot, %lu uevents, %lu quiescent checks\n",
 	       model.kept, events.count, model.checks);
+	printf("# result variants=1 operations=%lu seed=%#llx\n", all,
+	       (unsigned long long)model.seed);
 	fflush(stdout);
 }
 

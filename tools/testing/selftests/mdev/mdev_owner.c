@@ -1096,6 +1096,7 @@ TEST_F_TIMEOUT(owner, many_opens, 7200)
 	}
 	us += now_us();
 	TH_LOG("%d opens, %ld us each", opens, us / opens);
+	printf("# result opens=%d\n", opens);
 	EXPECT_GE(c->locked + 4 * 4, memory_locked());
 	EXPECT_TRUE(wait_for(pages_pinned() == pinned + 4));
 	EXPECT_EQ(0, unpin(c, IOVA, 4));
@@ -1123,6 +1124,7 @@ TEST_F_TIMEOUT(owner, pins_against_the_limit, 7200)
 	}
 	us += now_us();
 	TH_LOG("%d pins, %ld us each", done, us / done);
+	printf("# result pins=%d\n", done);
 	EXPECT_EQ(pinned, pages_pinned());
 	EXPECT_EQ(c->locked, memory_locked());
 	while (pin(c, IOVA + n * PAGE, 1, RW) == 1)
