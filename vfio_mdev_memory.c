@@ -203,6 +203,7 @@ struct vfio_mdev_listener {
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
  * @joined: something was pinned since the device was opened
+ * @spare: a pin of one page that was undone, for the next; exchanged without a lock
  * @by_entry: in vfio_mdev_memories, under vfio_mdev_unmaps_lock
  * @tell_work: tells the vendor; a stuck vendor holds it up
  * @keep_work: keeps pages; nothing of the vendor's can hold it up
@@ -223,6 +224,7 @@ struct vfio_mdev_memory {
 	unsigned int asks;
 	bool telling;
 	bool joined;
+	struct vfio_mdev_pin *spare;
 	struct hlist_node by_entry;
 	struct work_struct tell_work;
 	struct work_struct keep_work;
@@ -637,14 +639,15 @@ static int vfio_mdev_join(struct vfio_mdev_memory *mem)
  */
 
 static __always_inline struct vfio_mdev_pin *
-vfio_mdev_pin_alloc(u64 first, u64 last, int prot)
+vfio_mdev_pin_alloc(struct vfio_mdev_memory *mem, u64 first, u64 last, int prot)
 {
 	size_t npage = (last - first + 1) >> PAGE_SHIFT;
 	struct vfio_mdev_pin *pin;
 
-	/* most are, and a size that the compiler knows costs less */
+	/* most are: vendors pin and unpin the same few pages over and over */
 	if (npage == 1)
-		pin = kmalloc(struct_size(pin, pages, 1), GFP_KERNEL_ACCOUNT);
+		pin = xchg(&mem->spare, NULL) ?:
+		      kmalloc(struct_size(pin, pages, 1), GFP_KERNEL_ACCOUNT);
 	else
 		pin = kvmalloc(struct_size(pin, pages, npage),
 			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
@@ -661,6 +664,15 @@ vfio_mdev_pin_alloc(u64 first, u64 last, int prot)
 static int vfio_mdev_pin_npage(const struct vfio_mdev_pin *pin)
 {
 	return (pin->last - pin->first + 1) >> PAGE_SHIFT;
+}
+
+static void vfio_mdev_pin_free(struct vfio_mdev_memory *mem,
+			       struct vfio_mdev_pin *pin)
+{
+	if (likely(vfio_mdev_pin_npage(pin) == 1))
+		pin = xchg(&mem->spare, pin);
+	if (unlikely(pin))
+		kvfree(pin);
 }
 
 static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last)
@@ -743,7 +755,7 @@ static void vfio_mdev_unpin(struct vfio_mdev_memory *mem,
 {
 	vfio_unpin_pages(&mem->vm->vdev, pin->first, vfio_mdev_pin_npage(pin));
 	vfio_mdev_pin_del(mem, pin);
-	kvfree(pin);
+	vfio_mdev_pin_free(mem, pin);
 }
 
 static __always_inline int
@@ -831,12 +843,12 @@ int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
 	ret = vfio_mdev_pin_range(iova, npage, &first, &last);
 	if (ret)
 		return ret;
-	pin = vfio_mdev_pin_alloc(first, last, prot);
+	pin = vfio_mdev_pin_alloc(mem, first, last, prot);
 	if (!pin)
 		return -ENOMEM;
 	ret = vfio_mdev_call_pin(mem, &call, prot);
 	if (ret) {
-		kvfree(pin);
+		vfio_mdev_pin_free(mem, pin);
 		return ret;
 	}
 
@@ -847,7 +859,8 @@ int vfio_mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage,
 }
 
 /* One page each, so that any of them can be unpinned on its own. */
-static int vfio_mdev_pins_alloc(struct vfio_mdev_pin **pins,
+static int vfio_mdev_pins_alloc(struct vfio_mdev_memory *mem,
+				struct vfio_mdev_pin **pins,
 				const unsigned long *user_pfn, int npage, int prot)
 {
 	u64 first, last;
@@ -858,7 +871,7 @@ static int vfio_mdev_pins_alloc(struct vfio_mdev_pin **pins,
 					  &first, &last);
 		if (ret)
 			return ret;
-		pins[i] = vfio_mdev_pin_alloc(first, last, prot);
+		pins[i] = vfio_mdev_pin_alloc(mem, first, last, prot);
 		if (!pins[i])
 			return -ENOMEM;
 	}
@@ -875,7 +888,7 @@ int vfio_mdev_pin_pfns(struct mdev_device *mdev, const unsigned long *user_pfn,
 	call.pins = kvcalloc(npage, sizeof(*call.pins), GFP_KERNEL);
 	if (!call.pins)
 		return -ENOMEM;
-	ret = vfio_mdev_pins_alloc(call.pins, user_pfn, npage, prot);
+	ret = vfio_mdev_pins_alloc(mem, call.pins, user_pfn, npage, prot);
 	if (!ret)
 		ret = vfio_mdev_call_pin(mem, &call, prot);
 	if (ret) {
@@ -1456,6 +1469,7 @@ void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 	wait_event(mem->wait, vfio_mdev_range_free(mem, 0, U64_MAX));
 	flush_work(&mem->keep_work);
 	count += vfio_mdev_kept_forget(mem);
+	kfree(xchg(&mem->spare, NULL));
 	if (count)
 		dev_err_ratelimited(vm->vdev.dev,
 				    "vendor forgot to unpin memory %u times, done for it\n",
