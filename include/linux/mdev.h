@@ -30,15 +30,16 @@ struct vm_area_struct;
  * mediated devices through one of two doors. Both lead to the same core.
  *
  * The *classic* door, mdev_register_device(), takes a &struct mdev_parent_ops.
- * The vfio_mdev bridge turns every mediated device into a VFIO device and
- * forwards each access to the ops. The vendor knows nothing of VFIO's internals.
+ * The vfio_mdev bridge registers a VFIO device for every mediated device and
+ * forwards each access to the ops. The vendor need not know VFIO's internals.
  *
  * The *modern* door, mdev_register_parent(), takes a &struct mdev_driver, which
- * is bound to every mediated device of that parent and does as it likes with
- * it, usually registering a VFIO device of its own.
+ * is bound to every mediated device of that parent. Usually it registers a VFIO
+ * device of its own for each.
  *
- * A parent device goes through one door, once. When an unregister function has
- * returned, the core does not touch the vendor's memory again.
+ * A parent device can be registered only once, through one of the doors. When an
+ * unregister function has returned, the core does not touch the vendor's memory
+ * again.
  */
 
 struct mdev_type;
@@ -48,12 +49,12 @@ struct mdev_type;
  * @dev: the device; its parent is the vendor's parent device
  * @uuid: the name the administrator gave it
  * @next: private to the core
- * @type: modern door: the vendor's type it was created from; classic: only for
- *	mtype_get_type_group_id() and mtype_get_parent_dev()
+ * @type: modern door: the vendor's type that it was created from; classic door:
+ *	only for mtype_get_type_group_id() and mtype_get_parent_dev()
  * @active: true once the device is complete; private to the core
  *
- * Allocated and freed by the core. Vendors hold it from @create to @remove
- * (classic) or from @probe to @remove (modern).
+ * Allocated and freed by the core. The vendor may use it from @create to @remove
+ * (classic door) or from @probe to @remove (modern door).
  */
 struct mdev_device {
 	struct device dev;
@@ -67,7 +68,7 @@ struct mdev_device {
  * struct mdev_type - modern door: a kind of mediated device a parent offers
  * @sysfs_name: set by the vendor: second half of the type's directory name,
  *	after the name of the parent's driver and a dash
- * @pretty_name: set by the vendor: what the "name" file says, or NULL for
+ * @pretty_name: set by the vendor: contents of the "name" file, or NULL for
  *	@sysfs_name
  * @parent: set by the core, valid until mdev_unregister_parent() returns
  * @kobj: unused: the core keeps its own
@@ -91,8 +92,8 @@ struct mdev_type {
  * @nr_types: set by the core: number of entries in @types
  * @available_instances: unused: the core keeps its own
  *
- * Lives in the vendor's memory. The layout is that of the kernel's own mdev, so
- * that modules built against either are interchangeable.
+ * This is in the vendor's memory. The layout is that of the kernel's own mdev, so
+ * that a module which was built for either works with both.
  */
 struct mdev_parent {
 	struct device *dev;
@@ -111,16 +112,17 @@ static inline struct mdev_device *to_mdev_device(struct device *dev)
 
 /**
  * struct mdev_driver - modern door: a driver for mediated devices
- * @device_api: what the types' "device_api" file says, e.g. "vfio-pci";
+ * @device_api: contents of the types' "device_api" file, e.g. "vfio-pci";
  *	mandatory
  * @max_instances: how many devices one parent can have at a time, of all types
- *	together; unused if @get_available is there
- * @probe: optional: a new device is to be driven; an error undoes its creation
- *	and reaches whoever wrote to "create". May sleep.
- * @remove: optional: the device goes away; undo @probe. Must not return before
- *	the device is unused. May sleep.
- * @get_available: optional: how many more devices of this type could be
- *	created. With it the vendor counts, and @probe refuses what is too much.
+ *	together; unused if there is a @get_available
+ * @probe: optional: bind to a new device. An error undoes the creation of the
+ *	device, and the write to "create" returns it. May sleep.
+ * @remove: optional: undo @probe. Must not return before the device is unused.
+ *	May sleep.
+ * @get_available: optional: return how many more devices of this type can be
+ *	created. A vendor that has it counts the devices itself, and its @probe
+ *	fails if there are too many.
  * @show_description: optional: print the "description" file; at most a page
  * @driver: the driver core's part; the vendor sets name, owner and mod_name
  *
@@ -147,8 +149,8 @@ int mdev_register_driver(struct mdev_driver *drv);
 void mdev_unregister_driver(struct mdev_driver *drv);
 
 /*
- * private: of create(), show() and store() there are two forms. Vendors that find
- * include/classic-5.13 before this have that of Linux 5.13 to 5.15.
+ * private: create(), show() and store() have two forms. Vendors that are compiled with
+ * include/classic-5.13 use that of Linux 5.13 to 5.15.
  */
 enum mdev_form {
 	MDEV_FORM_KOBJ,
@@ -160,10 +162,10 @@ enum mdev_form {
  * @attr: name and mode
  * @show: print the file; @kobj is the type's, whose name is
  *	"<parent's driver>-<group's name>"; @dev is the parent device
- * @store: take what was written to the file
+ * @store: handle a write to the file; the arguments are those of @show
  *
- * Both may sleep. They run until mdev_unregister_device() has removed the file,
- * and must not call it.
+ * Both may sleep. mdev_unregister_device() waits for them, and must not be called
+ * from them.
  */
 struct mdev_type_attribute {
 	struct attribute attr;
@@ -206,88 +208,91 @@ struct mdev_type_attribute {
 	struct mdev_type_attribute mdev_type_attr_##_name = __ATTR_WO(_name)
 
 /**
- * struct mdev_parent_ops - classic door: what a vendor driver does
+ * struct mdev_parent_ops - classic door: the callbacks of a vendor driver
  * @owner: the vendor's module, THIS_MODULE; pinned while a device is open
- * @dev_attr_groups: optional: more files for the parent device
- * @mdev_attr_groups: optional: more files for each mediated device; there
- *	from after @create until before @remove
+ * @dev_attr_groups: optional: additional files for the parent device
+ * @mdev_attr_groups: optional: additional files for each mediated device; added
+ *	after @create and removed before @remove
  * @supported_type_groups: mandatory, NULL-terminated: one group per type. The
- *	group's name is the second half of the type's directory name; its
- *	attributes are &struct mdev_type_attribute and should hold "name",
- *	"device_api" and "available_instances", and may hold "description".
- * @create: mandatory: make a device of the type whose kobject is @kobj. 0, or
- *	a negative errno, which reaches whoever wrote to "create"; -EUSERS says
- *	that all instances are taken. The device has its name, parent and UUID
- *	but is not on the bus yet. Its driver data and managed resources
- *	(devm_*) are the bridge's: use mdev_set_drvdata().
+ *	group's name is the second half of the type's directory name. Its
+ *	attributes are &struct mdev_type_attribute; there should be "name",
+ *	"device_api" and "available_instances", and there may be "description".
+ * @create: mandatory: create a device of the type whose kobject is @kobj. Return
+ *	0, or a negative errno, which the write to "create" returns; -EUSERS if
+ *	all instances are taken. The device has its name, parent and UUID, but is
+ *	not on the bus yet. Its driver data and managed resources (devm_*) belong
+ *	to the bridge: use mdev_set_drvdata().
  * @remove: mandatory: undo @create. The device is not open and cannot be
- *	opened. 0, or a negative errno to refuse: it reaches whoever wrote to
- *	"remove" and the device stays, though VFIO may have given it another
- *	group number. When the parent is being
- *	unregistered the refusal is logged and the device goes all the same.
- * @open: optional: the VFIO device fd is opened (the first time, until
- *	@release). 0 or a negative errno. Also called @open_device.
+ *	opened. Return 0, or a negative errno to refuse. The write to "remove"
+ *	then returns that errno, and the device stays, but VFIO may have given it
+ *	another group number. While the parent is being unregistered, the core
+ *	logs the refusal and removes the device.
+ * @open: optional: a VFIO device fd is opened, and none was open before. Return
+ *	0 or a negative errno. Also called @open_device.
  * @release: optional: the last VFIO device fd was closed. Also called
  *	@close_device.
  * @open_device: another name of @open
  * @close_device: another name of @release
  * @read: optional: read @count bytes at *@ppos of the device fd to user memory
- *	@buf; advance *@ppos. Number of bytes or a negative errno.
- * @write: optional: the other direction
- * @ioctl: optional: an ioctl of the device fd; @arg mostly is a user pointer
- * @mmap: optional: map a region; vma->vm_pgoff says which. 0 or a negative
- *	errno.
- * @request: optional: the device is wanted back: ask whoever has it open to
- *	close it. Called again every 10 s, with @count going up from 0; may come
- *	just after the device was closed. A vendor that has it declares that its
- *	devices can be unplugged while open: writing to "remove" then asks and
- *	waits instead of failing with -EBUSY.
+ *	@buf, and advance *@ppos. Return the number of bytes or a negative errno.
+ * @write: optional: as @read, in the other direction
+ * @ioctl: optional: an ioctl of the device fd; @arg usually is a user pointer
+ * @mmap: optional: map a region; vma->vm_pgoff says which. Return 0 or a
+ *	negative errno.
+ * @request: optional: ask the process that has the device open to close it,
+ *	because the device is to be removed or unbound. Called again every 10 s,
+ *	with @count going up from 0; may be called just after the device was
+ *	closed. A vendor that has this op declares that its devices can be
+ *	unplugged while open: a write to "remove" then waits for the close,
+ *	instead of failing with -EBUSY.
  * @get_region_info_caps: optional: answer VFIO_DEVICE_GET_REGION_INFO in kernel
- *	memory; @ioctl is not asked then. Set the size, offset and flags of region
- *	@info->index, all 0 before, and add capabilities to @caps, if any, with
- *	vfio_info_add_capability(). 0 or a negative errno.
+ *	memory, instead of @ioctl. Set the size, offset and flags of region
+ *	@info->index, which are 0 before, and add any capabilities to @caps with
+ *	vfio_info_add_capability(). Return 0 or a negative errno.
  * @dma_unmap: optional, but a vendor that calls mdev_pin_pages() needs it: user
  *	space takes back @length bytes of its memory at @iova. Stop using what is
- *	pinned there and unpin it, within two seconds; a pin that overlaps the
- *	range only in part is to be unpinned as a whole. Called from a kernel thread, for one
- *	range at a time, and again every half a second as long as something in the
- *	range is pinned. After five times (ten with iommufd) the bridge gives VFIO
- *	its pins back, and logs an error; see mdev_unpin_pages() for what that
- *	means for the vendor.
- * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features but
+ *	pinned there and unpin it, within two seconds. A pin that overlaps the
+ *	range only partly is to be unpinned as a whole. Called from a kernel
+ *	thread, for one range at a time, and again every half a second as long as
+ *	something in the range is pinned. After five times (ten with iommufd) the
+ *	bridge keeps the pages, gives VFIO its pins back, and logs an error; see
+ *	mdev_unpin_pages() for what that means for the vendor.
+ * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features except
  *	those of migration and dirty logging that this VFIO knows. @flags are
  *	those of &struct vfio_device_feature, @arg is its data in user memory, of
- *	@argsz bytes. 0 or a positive number, which is passed on, or a negative
- *	errno; -ENOTTY if the feature is unknown.
- * @migration_flags: optional: VFIO_MIGRATION_STOP_COPY, perhaps with
+ *	@argsz bytes. Return 0 or a positive number, which is passed on, or a
+ *	negative errno; -ENOTTY if the feature is unknown.
+ * @migration_flags: optional: VFIO_MIGRATION_STOP_COPY, possibly with
  *	VFIO_MIGRATION_P2P or VFIO_MIGRATION_PRE_COPY; 0 if devices cannot be
- *	migrated. It and the next three go together.
- * @migration_set_state: optional: take the device to @new_state, by way of the
- *	states mdev_mig_get_next_state() names. The file to read or write its
- *	state by if an arc asks for one; NULL or an error pointer otherwise.
- * @migration_get_state: optional: store the state the device is in. 0 or a
- *	negative errno.
- * @migration_get_data_size: optional: store how many bytes are to be expected
- *	when the device is stopped and copied now. 0 or a negative errno. Linux
- *	6.1 never asks.
- * @log_start: optional: note from now on what the device writes to by DMA, in
- *	the @nnodes ranges of @ranges (&struct interval_tree_node; @start and
- *	@last are addresses), in pages of *@page_size bytes, which may be
- *	changed to what is used. 0 or a negative errno. It and the next two go
- *	together.
- * @log_stop: optional: take back @log_start. 0 or a negative errno. VFIO does not
- *	call it when a device is closed whose log runs: @release ends the log, too.
- * @log_read_and_clear: optional: call mdev_log_dirty() with @dirty for what was
- *	written to in the @length bytes at @iova since the last time, which are
- *	never none. 0 or a negative errno.
+ *	migrated. Set either this and the next three, or none of them.
+ * @migration_set_state: optional: take the device to @new_state, through the
+ *	states that mdev_mig_get_next_state() returns. Return the file by which
+ *	user space reads or writes the device's state, if an arc asks for one;
+ *	NULL or an error pointer otherwise.
+ * @migration_get_state: optional: store the state that the device is in. Return 0
+ *	or a negative errno.
+ * @migration_get_data_size: optional: store how many bytes to expect if the device
+ *	is stopped and copied now. Return 0 or a negative errno. Never called on
+ *	Linux 6.1.
+ * @log_start: optional: begin to record the memory that the device writes by DMA,
+ *	in the @nnodes ranges of @ranges (&struct interval_tree_node; @start and
+ *	@last are addresses), in pages of *@page_size bytes. The vendor may change
+ *	*@page_size to the size that it uses. Return 0 or a negative errno. Set
+ *	either this and the next two, or none of them.
+ * @log_stop: optional: undo @log_start. Return 0 or a negative errno. VFIO does
+ *	not call it if a device is closed while its log runs, so @release has to
+ *	end the log, too.
+ * @log_read_and_clear: optional: call mdev_log_dirty() with @dirty for all memory
+ *	in the @length bytes at @iova that the device has written since the last
+ *	call. @length is never 0. Return 0 or a negative errno.
  *
- * Every op may sleep. @create and @remove of different devices run at the same
- * time, on several CPUs; @create and @remove of one device do not. They run with
- * the parent's registration held: mdev_unregister_device() waits for them and
- * must not be called from them. The other ops that are not named above run only
- * between @open and @release, any number of them at once. No lock of the core is
- * held in them. A missing @read, @write, @ioctl or @mmap is -EINVAL to the
- * caller; a missing @device_feature, @migration_set_state or @log_start -ENOTTY.
+ * Every op may sleep. @create and @remove of different devices run concurrently;
+ * @create and @remove of one device do not. They run with the parent's registration
+ * held: mdev_unregister_device() waits for them and must not be called from them.
+ * The other ops, except @request, run only between @open and @release; they run
+ * concurrently, except @dma_unmap. They are called without a lock of the core. If
+ * @read, @write, @ioctl or @mmap is missing, the call fails with -EINVAL; if
+ * @device_feature, @migration_set_state or @log_start is missing, with -ENOTTY.
  *
  * The structure belongs to the vendor and must stay until
  * mdev_unregister_device() has returned.
@@ -360,16 +365,16 @@ int mdev_register_device_form(struct device *dev,
 void mdev_unregister_device(struct device *dev);
 
 /*
- * The rest is inline: a vendor that is built in has nothing to link with when
- * mdev is a module.
+ * All functions below are inline, because a vendor that is built in cannot link with
+ * mdev when that is a module.
  */
 
-/* private: the action of notifiers that register_unmap() was given */
+/* private: the action that notifiers of register_unmap() are called with */
 #define MDEV_DMA_UNMAP	1UL
 
 /*
- * private: what the bridge does for the vendor of an open device. The vendor sees the
- * core's, which fail if the device is not open.
+ * private: what the bridge does for the vendor of an open device. The functions below
+ * call the core's, which fail if the device is not open.
  */
 struct mdev_bridge_ops {
 	bool (*is_open)(struct mdev_device *mdev);
@@ -394,14 +399,14 @@ struct mdev_bridge_ops {
 			  unsigned long iova, size_t length);
 };
 
-/* private: how the functions below see a device */
+/* private: a device as the functions below see it */
 struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *calls;
 };
 
-/* private: and how those in include/classic-5.13 see a type */
+/* private: a type as include/classic-5.13/linux/mdev.h sees it */
 struct mdev_type_classic {
 	struct mdev_type type;
 	struct device *parent_dev;
@@ -413,7 +418,7 @@ struct mdev_type_classic {
  * @mdev: the device
  *
  * Context: any.
- * Return: what mdev_set_drvdata() was last given; NULL before that.
+ * Return: the last argument of mdev_set_drvdata(); NULL before the first call.
  */
 static inline void *mdev_get_drvdata(struct mdev_device *mdev)
 {
@@ -425,7 +430,8 @@ static inline void *mdev_get_drvdata(struct mdev_device *mdev)
  * @mdev: the device
  * @data: for mdev_get_drvdata(); the vendor allocates and frees it
  *
- * Survives the bridge being unbound and bound again. Usually called in @create.
+ * The data stays when the bridge is unbound and bound again. Usually called in
+ * @create.
  *
  * Context: any.
  */
@@ -467,7 +473,7 @@ static inline const guid_t *mdev_uuid(struct mdev_device *mdev)
  */
 static inline struct mdev_device *mdev_from_dev(struct device *dev)
 {
-	/* a bus has its name to itself */
+	/* no two buses have the same name */
 	if (!dev->bus || strcmp(dev->bus->name, "mdev"))
 		return NULL;
 	return to_mdev_device(dev);
@@ -485,43 +491,46 @@ static inline struct device *mdev_dev(struct mdev_device *mdev)
 	return &mdev->dev;
 }
 
-/* private: there from @create to @remove */
+/* private: valid from @create to @remove */
 static inline const struct mdev_bridge_ops *mdev_calls(struct mdev_device *mdev)
 {
 	return container_of(mdev, struct mdev_device_classic, mdev)->calls;
 }
 
 /**
- * mdev_pin_pages - keep some of the user's memory in place, for DMA
+ * mdev_pin_pages - keep some of user space's memory in place, for DMA
  * @mdev: the device
- * @iova: where the user has mapped it for the device; of a page
+ * @iova: first address of the range, as user space has mapped it for the device;
+ *	rounded down to a page
  * @npage: number of pages
  * @prot: what the device will do with it: IOMMU_READ, IOMMU_WRITE or both
  * @pages: where to store the pages, in order
  *
  * For classic vendors, between the start of their @open and the end of their
- * @release; before Linux 6.2 only after their @open, as VFIO does not tell of unmaps
- * earlier. All pages are pinned, or none. Each call is to be undone by one of
- * mdev_unpin_pages() with the same @iova and @npage. The vendor must have the op
- * @dma_unmap, which may be called for the range as soon as this returns. It is called
- * again if the vendor had no note of the pin yet; to spare user space that wait, hold
- * a lock of yours over this call and your note, and take that lock in @dma_unmap.
+ * @release; before Linux 6.2 only after their @open, because VFIO does not report
+ * unmaps earlier. Either all pages are pinned, or none. Undo each call by one of
+ * mdev_unpin_pages() with the same @iova and @npage.
+ *
+ * The vendor must have the op @dma_unmap, which may be called for the range as soon as
+ * this returns. If the vendor has not recorded the pin by then, the op is called again,
+ * and user space waits longer. To avoid that, hold a lock over this call and the
+ * recording, and take the same lock in @dma_unmap.
  *
  * The pages stay allocated until the vendor unpins them, or its @release has returned,
  * whatever user space does.
  *
- * Context: process context, sleeps; as long as user space wants if its memory is behind
- * userfaultfd or a file system of its own, so do not make another device wait for it.
+ * Context: process context, sleeps. If the memory is behind a userfaultfd or FUSE, user
+ * space decides for how long, so do not make another device wait for this.
  * Return: @npage, or one of
  *
  * * -EINVAL: the range is not mapped (-ENOENT with iommufd) or is being unmapped, @npage
  *   is not positive, the vendor has no @dma_unmap, or it is in @open before Linux 6.2
- * * -EBUSY: the vendor has not unpinned what user space has unmapped long ago, in this
- *   range, or more than a megabyte elsewhere; or some unmap of this address space
- *   takes long, as a vendor is slow to unpin
+ * * -EBUSY: the vendor still has pins of memory that user space unmapped long ago, in
+ *   this range, or of more than a megabyte elsewhere; or an unmap of this address space
+ *   takes long because a vendor is slow to unpin
  * * -EPERM: @prot is more than user space allows
- * * -E2BIG: the VFIO of this kernel does not pin so many at once
- * * -ENOMEM: there is no memory, or user space may not lock so much
+ * * -E2BIG: VFIO of this kernel does not pin so many pages at once
+ * * -ENOMEM: there is no memory, or the limit for locked memory is reached
  * * -EINTR: the caller is killed
  * * -ENODEV: the device is not open
  * * another error of VFIO
@@ -539,9 +548,9 @@ static inline int mdev_pin_pages(struct mdev_device *mdev, dma_addr_t iova,
  * @npage: as it was given to mdev_pin_pages()
  *
  * The device must not use the pages any more. If VFIO could not wait for this after an
- * unmap, the bridge has kept the pages for the vendor, and drops them now; whatever else
- * is pinned at the same address by then stays as it is. What is not pinned is logged and
- * left alone; and what is pinned after @release is logged and unpinned.
+ * unmap, the bridge has kept the pages for the vendor, and drops its references to them
+ * now. If the range is not pinned, an error is logged, and nothing is unpinned. When
+ * @release has returned, the bridge unpins all that is still pinned, and logs an error.
  *
  * Context: process context, sleeps.
  */
@@ -552,21 +561,21 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
 }
 
 /**
- * mdev_dma_rw - copy from or to the user's memory as the device would by DMA
+ * mdev_dma_rw - copy from or to user space's memory as the device would by DMA
  * @mdev: the device
- * @iova: where the user has mapped it for the device; any byte
+ * @iova: first address of the range, as user space has mapped it for the device
  * @data: kernel memory
  * @len: number of bytes
- * @write: to the user's memory; from it otherwise
+ * @write: copy to user space's memory if true, from it otherwise
  *
  * For classic vendors, between the start of their @open and the end of their
- * @release. Nothing needs to be pinned.
+ * @release. The memory need not be pinned.
  *
  * Context: process context, sleeps; a kernel thread, a workqueue, or the process
- * that has mapped the memory. In another process, VFIO's type1 refuses.
+ * that has mapped the memory. VFIO's type1 refuses other processes.
  * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd) or @len is
- * 0; -EPERM if the user does not allow it, or in another process; -EFAULT if its
- * memory is gone; -ENODEV if the device is not open; or another error of VFIO. On
+ * 0; -EPERM if user space does not allow the access, or in another process; -EFAULT if
+ * the memory is gone; -ENODEV if the device is not open; or another error of VFIO. On
  * error some bytes may have been copied.
  */
 static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
@@ -580,11 +589,11 @@ static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
  * @mdev: the device
  *
  * For classic vendors, between the start of their @open and the end of their
- * @release. The virtual machine's structure stays that long.
+ * @release. The structure stays valid that long.
  *
  * Context: any.
- * Return: what the user has told VFIO; NULL if nothing, or if the device is not
- * open.
+ * Return: the virtual machine that user space has named to VFIO; NULL if it has named
+ * none, or if the device is not open.
  */
 static inline struct kvm *mdev_kvm(struct mdev_device *mdev)
 {
@@ -594,14 +603,14 @@ static inline struct kvm *mdev_kvm(struct mdev_device *mdev)
 /**
  * mdev_mig_get_next_state - one step of a migration
  * @mdev: the device
- * @cur: the state it is in
- * @end: the state it is to be taken to
+ * @cur: the state that it is in
+ * @end: the state that it is to reach
  * @next: where to store the state to go to from @cur, on the way to @end
  *
- * For the op @migration_set_state, which calls it until it has arrived.
+ * For the op @migration_set_state, which calls it until it has reached @end.
  *
  * Context: any.
- * Return: 0; -EINVAL if there is no way, or if it leads through a state that is
+ * Return: 0; -EINVAL if there is no path, or if it leads through a state that is
  * not among the vendor's @migration_flags; -ENODEV if the device is not open.
  */
 static inline int
@@ -614,14 +623,14 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
 }
 
 /**
- * mdev_log_dirty - the device has written to the user's memory
+ * mdev_log_dirty - report memory that the device has written
  * @mdev: the device
- * @dirty: as it was given to the op @log_read_and_clear; for nothing else
- * @iova: where
+ * @dirty: the argument of the op @log_read_and_clear
+ * @iova: first address of the range
  * @length: number of bytes
  *
- * For the op @log_read_and_clear only. What is outside of the range that it was
- * asked about is left out.
+ * For the op @log_read_and_clear only. Addresses outside of the range that the op was
+ * called for are ignored.
  *
  * Context: process context, sleeps.
  */
@@ -633,9 +642,9 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
 }
 
 /*
- * A vendor that is built in may start before mdev does, or see it come and go as
- * a module. Its registrations are kept for it: they succeed at once, and take
- * effect whenever mdev is there. The rules are those of the functions replaced.
+ * A vendor that is built in may start before mdev does, and mdev may come and go as a
+ * module. Without mdev, these functions queue a registration and return 0; it takes
+ * effect whenever mdev is there. The rules are those of the functions that they replace.
  */
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 int mdev_late_register_device(struct device *dev,
