@@ -4,9 +4,9 @@
 #
 #   include /usr/share/mdev/include/mdev.mk
 #
-# or wherever this file is: where the package or "make install" has put it, or in
-# the source of mdev, built. A driver that was written for Linux 4.10 to 5.12 says
-# before that
+# or with the path to which the package or "make install" has installed this file, or
+# that of the source of mdev, after it was built. A driver that was written for Linux
+# 4.10 to 5.12 sets this before the include:
 #
 #   MDEV_API := classic
 #
@@ -21,10 +21,10 @@ ifeq ($(MDEV_API),classic-5.13)
 mdev-api := classic-5.13 classic
 endif
 
-# kbuild's own include folders come before ccflags-y, so that would be too late
+# not ccflags-y: kbuild puts its own include directories before that
 NOSTDINC_FLAGS += $(addprefix -I$(mdev-include)/,$(mdev-api)) -I$(mdev-include)
 
-# in the source, by "make install", by DKMS
+# where the source, "make install" and DKMS have it
 mdev-symvers := $(firstword $(wildcard $(mdev-include)/../Module.symvers \
 	$(mdev-include)/../$(KERNELRELEASE)/Module.symvers \
 	/var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-*/module/Module.symvers))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * <linux/mdev.h> for vendor drivers of Linux 5.13 to 5.15, whose create() has the
- * device as its only argument, and whose files of types are given the type. To be
- * in front of include/classic, which they need as well. See
+ * device as its only argument, and whose show() and store() have a struct mdev_type.
+ * Include this directory before include/classic, which these drivers need as well. See
  * Documentation/driver-api/vfio-mediated-porting.rst.
  */
 #ifndef MDEV_CLASSIC_5_13
@@ -21,11 +21,11 @@ static inline int mdev_classic_register_device(struct device *dev,
 #define mdev_register_device mdev_classic_register_device
 
 /**
- * mtype_get_type_group_id - which of the vendor's types this is
+ * mtype_get_type_group_id - the number of a type
  * @mtype: the type, as given to show() and store()
  *
  * Context: any.
- * Return: its place in the ops' @supported_type_groups, from 0.
+ * Return: the index of the type in the ops' @supported_type_groups.
  */
 static inline unsigned int mtype_get_type_group_id(struct mdev_type *mtype)
 {
@@ -33,7 +33,7 @@ static inline unsigned int mtype_get_type_group_id(struct mdev_type *mtype)
 }
 
 /**
- * mtype_get_parent_dev - whose type this is
+ * mtype_get_parent_dev - the parent device that offers a type
  * @mtype: the type, as given to show() and store()
  *
  * Context: any.
@@ -45,11 +45,11 @@ static inline struct device *mtype_get_parent_dev(struct mdev_type *mtype)
 }
 
 /**
- * mdev_get_type_group_id - of which of the vendor's types a device is
+ * mdev_get_type_group_id - the number of the type that a device has
  * @mdev: the device
  *
  * Context: any.
- * Return: its type's place in the ops' @supported_type_groups, from 0.
+ * Return: the index of the type in the ops' @supported_type_groups.
  */
 static inline unsigned int mdev_get_type_group_id(struct mdev_device *mdev)
 {

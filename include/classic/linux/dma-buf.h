@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Since Linux 5.16 who uses dma-buf has to say so, which vendors of mediated
- * displays that are older do not.
+ * Since Linux 5.16, modules that use dma-buf have to import its namespace. Older vendors
+ * of mediated displays do not.
  */
 #ifndef MDEV_CLASSIC_DMA_BUF_H
 #define MDEV_CLASSIC_DMA_BUF_H

@@ -2,11 +2,11 @@
 /*
  * VFIO as vendors of mediated devices knew it before Linux 5.19.
  *
- * For vendor drivers of Linux 4.10 to 5.12. With this folder in front of the
- * kernel's own they compile as they are; see
- * Documentation/driver-api/vfio-mediated-porting.rst. All is inline, and made of
- * what <linux/mdev.h> has for the vendor of an open device. A driver that uses
- * the VFIO of its kernel, too, must not include this.
+ * For vendor drivers of Linux 4.10 to 5.12. With this directory in front of the
+ * kernel's own they compile without a change; see
+ * Documentation/driver-api/vfio-mediated-porting.rst. All functions are inline and call
+ * those that <linux/mdev.h> has for the vendor of an open device. A driver that also
+ * uses VFIO of its own kernel must not include this.
  */
 #ifndef MDEV_CLASSIC_VFIO_H
 #define MDEV_CLASSIC_VFIO_H
@@ -19,14 +19,14 @@
 #include <linux/notifier.h>
 
 /*
- * Vendors find out what their kernel has by compiling this and that. One that
- * sees this member of struct vfio_device_ops would not register a notifier.
+ * Some vendors find out by compiling snippets what their kernel has. A vendor that
+ * finds this member of struct vfio_device_ops would not register a notifier.
  */
 #define dma_unmap mdev_classic_no_dma_unmap
 #include_next <linux/vfio.h>
 #undef dma_unmap
 
-/* what this kernel's VFIO has of the same name is for VFIO drivers */
+/* this kernel's VFIO has functions of the same names, for VFIO drivers */
 #define vfio_pin_pages		mdev_classic_pin_pages
 #define vfio_unpin_pages	mdev_classic_unpin_pages
 #define vfio_dma_rw		mdev_classic_dma_rw
@@ -48,7 +48,7 @@ enum vfio_notify_type {
 /* the bridge calls the notifiers */
 static_assert(VFIO_IOMMU_NOTIFY_DMA_UNMAP == MDEV_DMA_UNMAP);
 
-/* private: by the device, as the vendor has it; not open is like no container */
+/* private: by struct device; one that is not open fails like one without a container */
 static inline int mdev_classic_find(struct device *dev,
 				    struct mdev_device **mdev)
 {
@@ -82,7 +82,7 @@ static inline int mdev_classic_unpin(struct mdev_device *mdev,
 	return npage;
 }
 
-/* private: a number of pages that is none, or too large */
+/* private: is the number of pages valid? */
 static inline int mdev_classic_check_npage(int npage)
 {
 	if (!npage)
@@ -93,25 +93,25 @@ static inline int mdev_classic_check_npage(int npage)
 }
 
 /**
- * vfio_pin_pages - keep pages of the user's memory in place, for DMA
+ * vfio_pin_pages - keep pages of user space's memory in place, for DMA
  * @dev: the mediated device
- * @user_pfn: the page frames, as the user has mapped them for the device; in any
+ * @user_pfn: the page frames, as user space has mapped them for the device; in any
  *	order
  * @npage: number of pages
  * @prot: IOMMU_READ, IOMMU_WRITE or both
  * @phys_pfn: where to store the host's page frames, in the same order
  *
- * All pages are pinned, or none; none if user space unmaps any of them meanwhile. Each
- * is to be unpinned as often as it was pinned. The vendor must have registered a
+ * Either all pages are pinned, or none; none if user space unmaps any of them during the
+ * call. Unpin each page as often as it was pinned. The vendor must have registered a
  * notifier for VFIO_IOMMU_NOTIFY.
  *
  * Context: process context, sleeps; between the start of the vendor's open and
  * the end of its release.
- * Return: @npage; -EINVAL if an argument is missing, a page is not mapped, there
- * is no notifier, the page is being unmapped, or the device is not open; -EBUSY as long
- * as the vendor has not unpinned what was unmapped there long ago; -E2BIG if @npage is greater
- * than VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device; -EPERM if
- * @prot is more than the user allows; or another error of VFIO.
+ * Return: @npage; -EINVAL if an argument is missing, a page is not mapped or is being
+ * unmapped, there is no notifier, or the device is not open; -EBUSY as long as the
+ * vendor still has pins of memory that was unmapped there long ago; -E2BIG if @npage is
+ * greater than VFIO_PIN_PAGES_MAX_ENTRIES; -ENODEV if @dev is no mediated device;
+ * -EPERM if @prot is more than user space allows; or another error of VFIO.
  */
 static inline int vfio_pin_pages(struct device *dev, unsigned long *user_pfn,
 				 int npage, int prot, unsigned long *phys_pfn)
@@ -133,7 +133,7 @@ static inline int vfio_pin_pages(struct device *dev, unsigned long *user_pfn,
  * @user_pfn: the page frames, as given to vfio_pin_pages(); in any order
  * @npage: number of pages
  *
- * What is not pinned is logged and left alone.
+ * Pages that are not pinned are skipped, and an error is logged.
  *
  * Context: as vfio_pin_pages().
  * Return: @npage, or an error as vfio_pin_pages() has it.
@@ -153,8 +153,8 @@ static inline int vfio_unpin_pages(struct device *dev, unsigned long *user_pfn,
 }
 
 /*
- * A vendor that does many of these calls got itself the group, which saved VFIO
- * looking for it. What it gets is the device.
+ * Vendors that make many of these calls got the group once, so that VFIO need not look
+ * for it in each call. Here the handle is the device.
  */
 
 static inline struct mdev_device *mdev_classic_of_group(struct vfio_group *group)
@@ -167,7 +167,7 @@ static inline struct mdev_device *mdev_classic_of_group(struct vfio_group *group
  * @dev: the mediated device
  *
  * Context: as vfio_pin_pages().
- * Return: the handle, to be given back to vfio_group_put_external_user(); or
+ * Return: the handle, to be released by vfio_group_put_external_user(); or
  * ERR_PTR(-ENODEV) if @dev is no mediated device, ERR_PTR(-EINVAL) if it is not
  * open.
  */
@@ -186,7 +186,7 @@ vfio_group_get_external_user_from_dev(struct device *dev)
 }
 
 /**
- * vfio_group_put_external_user - give back a handle
+ * vfio_group_put_external_user - release a handle
  * @group: the handle; usually when the device is released
  *
  * Context: any that sleeps.
@@ -199,7 +199,7 @@ static inline void vfio_group_put_external_user(struct vfio_group *group)
 /**
  * vfio_group_pin_pages - vfio_pin_pages() by handle
  * @group: the handle
- * @user_iova_pfn: the page frames, as the user has mapped them for the device
+ * @user_iova_pfn: the page frames, as user space has mapped them for the device
  * @npage: number of pages
  * @prot: IOMMU_READ, IOMMU_WRITE or both
  * @phys_pfn: where to store the host's page frames, in the same order
@@ -236,18 +236,18 @@ static inline int vfio_group_unpin_pages(struct vfio_group *group,
 }
 
 /**
- * vfio_dma_rw - copy from or to the user's memory as the device would by DMA
+ * vfio_dma_rw - copy from or to user space's memory as the device would by DMA
  * @group: a handle from vfio_group_get_external_user_from_dev()
- * @user_iova: where the user has mapped it for the device; any byte
+ * @user_iova: first address of the range, as user space has mapped it for the device
  * @data: kernel memory
  * @len: number of bytes
- * @write: to the user's memory; from it otherwise
+ * @write: copy to user space's memory if true, from it otherwise
  *
- * Nothing needs to be pinned, and no notifier registered.
+ * The memory need not be pinned, and no notifier need be registered.
  *
  * Context: as vfio_pin_pages(), and mdev_dma_rw().
  * Return: 0; -EINVAL if an argument is missing, @len is 0, or the range is not
- * mapped; -EPERM if the user does not allow it; or another error of VFIO.
+ * mapped; -EPERM if user space does not allow the access; or another error of VFIO.
  */
 static inline int vfio_dma_rw(struct vfio_group *group, dma_addr_t user_iova,
 			      void *data, size_t len, bool write)
@@ -270,19 +270,19 @@ static inline int mdev_classic_notify_kvm(struct mdev_device *mdev,
 }
 
 /**
- * vfio_register_notifier - be told of what happens to the user's memory, or of
- * the virtual machine
+ * vfio_register_notifier - have a notifier called for unmaps, or for the virtual
+ * machine
  * @dev: the mediated device
  * @type: VFIO_IOMMU_NOTIFY or VFIO_GROUP_NOTIFY
- * @events: what to be told of; what is known is taken away, and if something
- *	is left that is an error
+ * @events: the events to be notified of; this function clears the bits that it
+ *	knows, and fails if any bit is left
  * @nb: the notifier
  *
- * VFIO_IOMMU_NOTIFY_DMA_UNMAP comes when the user takes back memory of which
- * something is pinned, which is to be unpinned before the notifier returns; it comes
- * again as long as it is not.
- * VFIO_GROUP_NOTIFY_SET_KVM comes from within this function and never again, if
- * the device belongs to a virtual machine.
+ * The notifier is called with VFIO_IOMMU_NOTIFY_DMA_UNMAP when user space takes back
+ * memory that is pinned. It has to unpin that memory before it returns, and is called
+ * again if it has not.
+ * This function itself calls the notifier with VFIO_GROUP_NOTIFY_SET_KVM, if the device
+ * belongs to a virtual machine. That event is never sent again.
  *
  * Context: as vfio_pin_pages().
  * Return: 0; -EINVAL if an argument is missing or not known, or the device is
@@ -353,10 +353,10 @@ static inline int vfio_unregister_notifier(struct device *dev,
  * vfio_device_get_from_dev - hold a mediated device
  * @dev: the mediated device
  *
- * It holds the memory; the device can be removed meanwhile. What is returned is
- * for vfio_device_put() and nothing else.
+ * This keeps the structure in memory, but the device can be removed. The handle can only
+ * be passed to vfio_device_put().
  *
- * Context: any, as long as the device is the vendor's.
+ * Context: any, between the vendor's create and remove.
  * Return: a handle; NULL if @dev is no mediated device.
  */
 static inline struct vfio_device *vfio_device_get_from_dev(struct device *dev)
@@ -368,8 +368,8 @@ static inline struct vfio_device *vfio_device_get_from_dev(struct device *dev)
 }
 
 /**
- * vfio_device_put - let go of a mediated device
- * @device: what vfio_device_get_from_dev() returned
+ * vfio_device_put - drop a reference to a mediated device
+ * @device: the handle from vfio_device_get_from_dev()
  *
  * Context: any that sleeps.
  */

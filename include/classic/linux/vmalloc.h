@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Since Linux 5.10 modules can only map a whole area of the user's at once,
- * which is what vendors of mediated displays do anyway. Before 5.7 there was no page
- * offset among the parameters.
+ * Since Linux 5.10 modules cannot call remap_vmalloc_range_partial(). Vendors of
+ * mediated displays use it to map a whole area, for which remap_vmalloc_range() does.
+ * Before 5.7 the function had no parameter for a page offset.
  */
 #ifndef MDEV_CLASSIC_VMALLOC_H
 #define MDEV_CLASSIC_VMALLOC_H
