@@ -2,15 +2,15 @@
 /*
  * mdisp: a vendor driver of the classic door whose devices are displays.
  *
- * Each mediated device is the PCI display that emulators know as "bochs-display":
+ * Each mediated device is the PCI display that emulators call "bochs-display":
  * BAR 0 is the video memory, BAR 2 has the registers that set the mode, and the
- * monitor's EDID. Linux's bochs driver in a guest drives it as it is. The user
- * of the device, say QEMU with display=on, is told where in the video memory the
- * picture is, maps it, and plugs in a monitor by writing an EDID.
+ * monitor's EDID. A Linux guest uses its bochs driver for it. The VMM, for example
+ * QEMU with display=on, asks where in the video memory the picture is, maps it, and
+ * plugs in a monitor by writing an EDID.
  *
  * How to read this as the author of a vendor driver: begin at the end, with
- * mdisp_init() and mdisp_ops. What displays have and others do not are "The
- * picture", "The monitor" and mdisp_mmap(). "The card" stands for your hardware.
+ * mdisp_init() and mdisp_ops. "The picture", "The monitor" and mdisp_mmap() are
+ * particular to displays. "The card" stands for your hardware.
  */
 #include <drm/drm_fourcc.h>
 #include <linux/mdev.h>
@@ -83,7 +83,7 @@ enum mdisp_dispi {
 
 static unsigned int mem_mib = 256;
 module_param(mem_mib, uint, 0444);
-MODULE_PARM_DESC(mem_mib, "Video memory of all devices together, in MiB (256)");
+MODULE_PARM_DESC(mem_mib, "Total video memory of all devices, in MiB (256)");
 
 /**
  * struct mdisp_type - a type
@@ -113,7 +113,7 @@ static unsigned int mdisp_mib_left;
 /* A display: one mediated device. */
 struct mdisp {
 	const struct mdisp_type *type;
-	u8 *memory;	/* the video memory, while it is open; see mdisp_open() */
+	u8 *memory;	/* the video memory while the device is open, see mdisp_open() */
 	size_t size;	/* of @memory */
 	/*
 	 * Protects everything below. Not held while user memory is touched: that
@@ -218,7 +218,7 @@ static void mdisp_mmio_write(struct mdisp *md, unsigned int where, u8 val)
 static const __le16 mdisp_config_reset[MDISP_CONFIG_SIZE / 2] = {
 	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MDISP_VENDOR_ID),
 	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MDISP_DEVICE_ID),
-	/* a VFIO user gets its device enabled, as from vfio-pci */
+	/* VFIO devices start enabled, as with vfio-pci */
 	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_MEMORY),
 	[PCI_CLASS_REVISION / 2] = cpu_to_le16(MDISP_REVISION),
 	[PCI_CLASS_DEVICE / 2]	= cpu_to_le16(MDISP_CLASS),
@@ -229,7 +229,7 @@ static const __le16 mdisp_config_reset[MDISP_CONFIG_SIZE / 2] = {
 
 static_assert(sizeof(mdisp_config_reset) == MDISP_CONFIG_SIZE);
 
-/* Which bits can be written. The size of a BAR is what cannot. */
+/* Which bits can be written. The bits of a BAR that are not give its size. */
 static u8 mdisp_config_writable(const struct mdisp *md, unsigned int where)
 {
 	u32 bar = 0;
@@ -259,8 +259,8 @@ static void mdisp_config_write(struct mdisp *md, unsigned int where, u8 val)
 }
 
 /*
- * All but the memory. The monitor stays plugged in. The windows begin where the memory
- * does, and the next picture is in the other one than the last.
+ * Reset all except the memory. The monitor stays plugged in. Both windows start where
+ * the memory does, and the next picture uses the window that the last one did not.
  */
 static void mdisp_reset_regs(struct mdisp *md)
 {
@@ -276,7 +276,7 @@ static void mdisp_reset_regs(struct mdisp *md)
 
 /* ---- The picture ---- */
 
-/* Does the mode make sense? Then the picture is @stride * @height bytes. */
+/* Is the mode valid? If so, the picture is @stride * @height bytes. */
 static bool mdisp_is_on(const struct mdisp *md, u32 *stride)
 {
 	u32 height = mdisp_dispi_get(md, MDISP_YRES);
@@ -290,11 +290,11 @@ static bool mdisp_is_on(const struct mdisp *md, u32 *stride)
 }
 
 /*
- * The user maps a region and takes what is at its beginning for the picture, until
- * it is told of another region. So there are two which show the video memory from
- * anywhere, to a page: whenever the picture is found elsewhere than the last time,
- * or QEMU would not notice that its lines are longer, it is in the other one. What
- * is mapped already stays as it is.
+ * The VMM maps a region and expects the picture at its beginning, until it is told to
+ * use another region. So there are two windows, each of which shows the video memory
+ * from any page on. When the picture has moved, or when its lines have become longer,
+ * which QEMU would not notice otherwise, it is put in the other window. Existing
+ * mappings do not change.
  */
 static u32 mdisp_place_window(struct mdisp *md, u32 stride)
 {
@@ -347,7 +347,7 @@ static long mdisp_query_plane(struct mdisp *md, void __user *arg)
 	if (in.flags != VFIO_GFX_PLANE_TYPE_REGION)
 		return -EINVAL;
 
-	/* all zeroes say that there is no picture */
+	/* all zeroes mean that there is no picture */
 	out = (struct vfio_device_gfx_plane_info) {
 		.argsz		= in.argsz,
 		.flags		= in.flags,
@@ -363,7 +363,7 @@ static long mdisp_query_plane(struct mdisp *md, void __user *arg)
 
 /* ---- The monitor: its EDID, and whether it is plugged in ---- */
 
-/* What does not depend on the type; the rest is zero or set below. */
+/* The bytes that do not depend on the type; the others are 0 or set below. */
 static const u8 mdisp_edid_base[128] = {
 	0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,
 	0x34, 0x96, 1, 0,		/* made by "MDV", product 1 */
@@ -377,7 +377,7 @@ static const u8 mdisp_edid_base[128] = {
 	[111] = 0x10,
 };
 
-/* Have the monitor prefer the most the card can show. */
+/* Make the largest mode of the card the preferred one of the monitor. */
 static void mdisp_edid_prefer_max(struct mdisp *md)
 {
 	const u32 x = md->type->max_x, y = md->type->max_y;
@@ -404,7 +404,7 @@ static void mdisp_edid_prefer_max(struct mdisp *md)
 		md->edid[127] -= md->edid[i];
 }
 
-/* A monitor that is plugged in may prefer more than there is; not in our guest. */
+/* Limit the preferred mode of a monitor that is plugged in to what the card can do. */
 static void mdisp_fit_monitor(struct mdisp *md)
 {
 	const u8 *timing = md->edid + MDISP_EDID_TIMING;
@@ -469,8 +469,8 @@ static u8 mdisp_edid_read(const struct mdisp *md, unsigned int where)
 }
 
 /*
- * What is there until the user plugs in another one. QEMU does it only where the
- * picture is in a dma-buf.
+ * The monitor that is there until the VMM plugs in another one. QEMU does that only if
+ * the picture is in a dma-buf.
  */
 static void mdisp_default_monitor(struct mdisp *md)
 {
@@ -546,7 +546,7 @@ static int mdisp_copy_memory(struct mdisp *md, size_t pos, char __user *to,
 	return 0;
 }
 
-/* Byte by byte, as a bus would split it, but for what the bus does not reach. */
+/* Access byte by byte, as a bus would, except regions that are not on the bus. */
 static int mdisp_write_regs(struct mdisp *md, unsigned int index,
 			    unsigned int where, const u8 *data, size_t count)
 {
@@ -605,7 +605,7 @@ static int mdisp_copy_regs(struct mdisp *md, unsigned int index,
 	return ret;
 }
 
-/* What is beyond the region is cut off. */
+/* Bytes beyond the region are cut off. */
 static ssize_t mdisp_access(struct mdev_device *mdev, char __user *to,
 			    const char __user *from, size_t count, loff_t *ppos)
 {
@@ -644,7 +644,7 @@ static ssize_t mdisp_write(struct mdev_device *mdev, const char __user *buf,
 	return mdisp_access(mdev, NULL, buf, count, ppos);
 }
 
-/* What is mapped shares the pages, so it and the memory are always the same. */
+/* Mappings share the pages of the memory, so both always have the same contents. */
 static vm_fault_t mdisp_fault(struct vm_fault *vmf)
 {
 	struct mdisp *md = vmf->vma->vm_private_data;
@@ -660,8 +660,8 @@ static const struct vm_operations_struct mdisp_vm_ops = {
 };
 
 /*
- * A mapping keeps the device's file open, and so the device and this module. That is
- * not so for who pins a page of it, as vmsplice(), O_DIRECT and other devices' DMA do.
+ * A mapping keeps the device's file open, and therefore the device and this module. A
+ * pin of one of its pages, as by vmsplice(), O_DIRECT or another device's DMA, does not.
  */
 static int mdisp_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 {
@@ -671,7 +671,7 @@ static int mdisp_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 	size_t size = vma->vm_end - vma->vm_start;
 	u64 index = vma->vm_pgoff >> shift;
 
-	/* a private copy would show nothing, to nobody */
+	/* the guest's changes would not appear in a private copy */
 	if (!(vma->vm_flags & VM_SHARED) || !mdisp_is_memory(index))
 		return -EINVAL;
 	if (size > md->size || page > (md->size - size) >> PAGE_SHIFT)
@@ -685,7 +685,7 @@ static int mdisp_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* What sets the region with the EDID apart from others is its capability. */
+/* The region with the EDID is recognized by its capability. */
 static int mdisp_get_region_info_caps(struct mdev_device *mdev,
 				      struct vfio_region_info *info,
 				      struct vfio_info_cap *caps)
@@ -730,7 +730,7 @@ static long mdisp_get_info(void __user *arg)
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-/* PCI devices have these interrupts, and this one has none of each. */
+/* PCI devices have these indexes; this device has no interrupt in any of them. */
 static long mdisp_get_irq_info(void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_irq_info, count);
@@ -761,7 +761,7 @@ static long mdisp_ioctl(struct mdev_device *mdev, unsigned int cmd,
 		return mdisp_query_plane(md, uarg);
 	case VFIO_DEVICE_RESET:
 		mdisp_reset_regs(md);
-		/* who has it mapped sees that */
+		/* mappings show the change */
 		memset(md->memory, 0, md->size);
 		return 0;
 	default:
@@ -770,8 +770,8 @@ static long mdisp_ioctl(struct mdev_device *mdev, unsigned int cmd,
 }
 
 /*
- * Nothing is left of what the last user did. He may still have pages of the memory
- * pinned, for ever, so this one gets other memory, and pays for it.
+ * Each opener gets new memory, which is charged to it: the previous one may still have
+ * pages of the old memory pinned, for ever.
  */
 static int mdisp_open(struct mdev_device *mdev)
 {

@@ -2,35 +2,36 @@
 /*
  * medu: a vendor driver of the classic door that divides a real PCI device.
  *
- * The hardware is "edu", which QEMU has to teach drivers with (-device edu, see
- * its docs/specs/edu.rst). It computes factorials, moves up to 4 KiB at a time
- * between memory and a buffer of its own, and interrupts when it is done. It can
- * do one thing at a time, for one user. Each mediated device looks like an edu to
- * its user: the same IDs, registers, buffer and interrupts, plus one register.
- * What users tell theirs to do becomes jobs, and the one engine does them in turn.
+ * The hardware is "edu", which QEMU emulates for teaching how to write drivers
+ * (-device edu, see its docs/specs/edu.rst). It computes factorials, moves up to
+ * 4 KiB at a time between memory and a buffer of its own, and interrupts when it is
+ * done. It can do one thing at a time, for one driver. Each mediated device looks
+ * like an edu to its guest: the same IDs, registers, buffer and interrupts, plus one
+ * register. What guests write to the registers becomes jobs, which the one engine
+ * does in turn.
  *
  * How to read this as the author of a vendor driver:
  *
- * "The hardware" drives the real device, with nothing of mdev in it.
+ * "The hardware" drives the real device, and contains nothing of mdev.
  *
- * "The jobs" is where devices meet: who has something to do stands in a line, does
- * one job when it comes to the front, and goes to the end. So a device waits for
- * one job of every other at most, and no user can keep the engine for itself.
+ * "The jobs" schedules: a device that has jobs is put in a line. When it comes to the
+ * front, one of its jobs is done, and it goes to the end. So a device waits for at
+ * most one job of every other device, and no guest can keep the engine for itself.
  *
- * "Memory" makes a user's addresses the hardware's. A user's memory may take for
- * ever to be there, and VFIO may be waiting for it with locks held that it needs to
- * unpin, too. So the thread that starts a DMA pins the memory before the job
- * stands in the line, where it can be killed, and a workqueue of the device's own
- * unpins it. The engine waits for nothing but its hardware.
+ * "Memory" translates a guest's addresses to the hardware's. User memory may never
+ * become present, and while VFIO waits for it, it may hold locks that an unpin needs.
+ * So the thread that starts a DMA pins the memory before the job is put in the line,
+ * because there it can be killed, and a workqueue of the device's own unpins it. The
+ * engine waits for nothing but its hardware.
  *
- * A user may take back its memory, or die, in the middle of a transfer: both wait
- * for that transfer, which the hardware cannot put off for longer than the timeout,
- * as it is then taken off the bus.
+ * A VMM may unmap memory, or die, in the middle of a transfer. Both wait for that
+ * transfer, but not longer than the timeout, after which the hardware is taken off the
+ * bus.
  *
- * What a device has in its buffer is in a page of its own. Each job goes from memory
- * through the hardware to memory. The hardware's buffer is overwritten before it
- * serves another device, or the same one after a reset, so that nobody gets what
- * somebody else left there, not even if a transfer is lost and nothing says so.
+ * The contents of a device's buffer are in a page of its own. Each job moves data from
+ * memory through the hardware to memory. The hardware's buffer is overwritten before
+ * it serves another device, or the same device after a reset, so that no guest gets
+ * data that another has left there, even if a transfer is lost without an error.
  * For suspend, and for a reset of the hardware, the engine stops between two jobs.
  *
  * The rest, from "Interrupts" on, is what every VFIO PCI device has.
@@ -113,24 +114,24 @@
 
 static unsigned int instances = 8;
 module_param(instances, uint, 0444);
-MODULE_PARM_DESC(instances, "Mediated devices of each edu (8)");
+MODULE_PARM_DESC(instances, "Maximum number of mediated devices of each edu (8)");
 
 static unsigned int dma_bits = 28;
 module_param(dma_bits, uint, 0444);
-MODULE_PARM_DESC(dma_bits, "Address bits of the hardware, see QEMU's dma_mask (28)");
+MODULE_PARM_DESC(dma_bits, "Number of address bits of the hardware, as in QEMU's dma_mask (28)");
 
 static bool msi = true;
 module_param(msi, bool, 0444);
-MODULE_PARM_DESC(msi, "Have the hardware interrupt by message (yes)");
+MODULE_PARM_DESC(msi, "Use message signalled interrupts of the hardware (yes)");
 
 static unsigned int timeout_ms = 5000;
 module_param(timeout_ms, uint, 0644);
-MODULE_PARM_DESC(timeout_ms, "Milliseconds until the hardware is taken for hung (5000)");
+MODULE_PARM_DESC(timeout_ms, "Milliseconds after which the hardware is regarded as hung (5000)");
 
 struct medu;
 
 /**
- * struct medu_engine - the hardware, and who wants to use it
+ * struct medu_engine - the hardware, and the devices that want to use it
  * @pdev: the PCI device
  * @regs: its BAR 0
  * @done: the hardware has interrupted
@@ -138,8 +139,8 @@ struct medu;
  * @bounced: it does not reach all memory
  * @zeroes: a page of them, to overwrite its buffer
  * @zeroes_dma: its address for the hardware
- * @in_buffer: medu.tenant of whose data is in the hardware's buffer, 0 if that is not
- *	known; the worker's
+ * @in_buffer: medu.tenant of the device whose data is in the hardware's buffer, 0 if
+ *	that is not known; used by the worker only
  * @tenants: how many tenants there were
  * @transfers: how many DMA transfers the hardware was told to do
  * @left: how many more mediated devices there can be
@@ -147,7 +148,7 @@ struct medu;
  * @work: does one job
  * @lock: protects what follows, and the members of others that say so
  * @paused: no job is begun
- * @line: devices with jobs, but for the one that is served, by medu.line
+ * @line: devices with jobs, except the one that is served, by medu.line
  * @running: the device that is served, or NULL
  * @idle: for a change of @running, or of the memory that is in use
  */
@@ -175,20 +176,20 @@ struct medu_engine {
 /**
  * struct medu_job - something for the engine to do
  * @medu: the device
- * @all: in medu.all, under engine->lock, until @end has done
+ * @all: in medu.all, under engine->lock, until @end has returned
  * @next: in medu.jobs, under engine->lock, until the engine takes it
- * @stop: it is not to go on: the memory is taken back, or the device reset
- * @run: has the hardware do it; 0 or a negative errno
- * @tell: tells the user, if the registers still are about this job
- * @end: frees what it uses, on medu.wq
- * @error: what @run said, or why it did not run
+ * @stop: do not continue: the memory is being unmapped, or the device reset
+ * @run: have the hardware do it; returns 0 or a negative errno
+ * @tell: report the result to the guest, if the registers still belong to this job
+ * @end: free what the job uses, on medu.wq
+ * @error: the result of @run, or the reason why it did not run
  * @pages: DMA: memory, pinned from @iova on
- * @npages: DMA: how much of that
- * @iova: DMA: address in memory, as the user knows it
+ * @npages: DMA: number of entries in @pages
+ * @iova: DMA: address in memory, as the guest knows it
  * @offset: DMA: address in the buffer
- * @count: DMA: how many bytes, at least one if there are pages
+ * @count: DMA: number of bytes, at least one if there are pages
  * @to_ram: DMA: direction
- * @number: factorial: of what; and the result
+ * @number: factorial: the argument, later the result
  */
 struct medu_job {
 	struct medu *medu;
@@ -228,25 +229,26 @@ struct medu_regs {
  * struct medu - a mediated device
  * @mdev: the core's part
  * @engine: the hardware
- * @page: what is in the device's buffer; the worker's while a job runs
+ * @page: contents of the device's buffer; used by the worker only while a job runs
  * @page_dma: its address for the hardware
- * @bounce: if engine->bounced, a page where the user's memory is copied to and from
+ * @bounce: if engine->bounced, a page to copy user memory to and from
  * @bounce_dma: its address for the hardware
- * @tenant: a number that no other user has, nor had before; stays while a job runs
- * @wq: ends jobs. Its own: nobody else's have to wait if VFIO has this one wait
+ * @tenant: a number that no other opener of a device has or had; does not change while
+ *	a job runs
+ * @wq: ends jobs. Each device has its own, so that no other device has to wait if VFIO
+ *	makes this one wait
  * @line: in engine->line, under its lock
- * @jobs: to be done, in the order they came, under engine->lock; a register that
- *	has a job here is busy and cannot be written to: no user can have more
- *	than the two
- * @all: these, the one that runs, and those whose memory is still in use, or waited
- *	for, although the device was reset; under engine->lock
+ * @jobs: jobs to be done, in the order they came, under engine->lock. A register that
+ *	has a job here is busy and cannot be written, so there are two at most
+ * @all: all of @jobs, the one that runs, and those whose memory is still in use, or
+ *	waited for, although the device was reset; under engine->lock
  * @lock: protects what follows; outside of engine->lock
- * @stopping: while it is not 0, there are no new jobs
+ * @stopping: while it is not 0, no new jobs are accepted
  * @dma: the job of the DMA registers, or NULL
  * @fact: the job of the factorial register, or NULL
- * @regs: the registers; those of a job stay as they are while it is to be done
+ * @regs: the registers; those of a job do not change until it is done
  * @config: PCI configuration space
- * @masked: INTx is, by the user or because it was signalled
+ * @masked: INTx is, by the VMM or because it was signalled
  * @trigger: eventfds by interrupt index; not both INTx and MSI
  */
 struct medu {
@@ -299,7 +301,7 @@ static void medu_engine_start(struct medu_engine *engine)
 	pci_set_master(engine->pdev);
 }
 
-/* Whoever does not answer reads as ones, or as zeroes. */
+/* Registers of a device that does not answer read as ones, or as zeroes. */
 static bool medu_engine_alive(struct medu_engine *engine)
 {
 	u32 id = readl(engine->regs + MEDU_ID);
@@ -307,7 +309,7 @@ static bool medu_engine_alive(struct medu_engine *engine)
 	return (id & MEDU_ID_MASK) == (MEDU_ID_VALUE & MEDU_ID_MASK);
 }
 
-/* Wait for whatever it still does, for whomever. */
+/* Wait for an operation that may still be under way. */
 static int medu_engine_settle(struct medu_engine *engine)
 {
 	void __iomem *regs = engine->regs;
@@ -325,10 +327,10 @@ static int medu_engine_settle(struct medu_engine *engine)
 				  MEDU_RESET_US);
 }
 
-/* From whatever state it is in. */
+/* Make the hardware ready, whatever state it is in. */
 static void medu_engine_restart(struct medu_engine *engine)
 {
-	/* what is in the buffer now? */
+	/* the contents of the buffer are not known now */
 	engine->in_buffer = 0;
 	if (engine->broken)
 		return;
@@ -337,17 +339,17 @@ static void medu_engine_restart(struct medu_engine *engine)
 		return;
 	}
 	dev_err(&engine->pdev->dev,
-		"hardware does not answer, not used any more\n");
+		"hardware does not answer and is not used any more\n");
 	WRITE_ONCE(engine->broken, true);
 }
 
 /*
- * There is no register to stop it. Off the bus it cannot touch memory, whatever it
- * does, so what it was given can be taken back.
+ * The hardware has no register to stop it. When it is off the bus it cannot access
+ * memory, whatever it does, so the memory that it was given can be unpinned.
  */
 static void medu_engine_reset(struct medu_engine *engine, int error)
 {
-	dev_err(&engine->pdev->dev, "hardware fails (%d), resetting it\n", error);
+	dev_err(&engine->pdev->dev, "hardware failed: %d; resetting it\n", error);
 	pci_clear_master(engine->pdev);
 	medu_engine_restart(engine);
 }
@@ -365,14 +367,14 @@ static int medu_engine_wait(struct medu_engine *engine, unsigned int reg,
 		left += wait_for_completion_timeout(&engine->done, poll);
 		if (!medu_engine_alive(engine))
 			return -ENODEV;
-		/* who woke us may be late, or there for another reason */
+		/* the interrupt may be a late one, or have another cause */
 		if (!(readl(engine->regs + reg) & busy))
 			return 0;
 	} while (left);
 	return -ETIMEDOUT;
 }
 
-/* Off the bus it says that it is done, as ever, and has moved nothing. */
+/* When off the bus, the hardware reports success, but has moved nothing. */
 static int medu_engine_on_bus(struct medu_engine *engine)
 {
 	u16 command;
@@ -405,7 +407,7 @@ static int medu_engine_transfer(struct medu_engine *engine, u64 src, u64 dst,
 	return ret;
 }
 
-/* Have its buffer hold nothing but zeroes, and what @tenant adds to them. */
+/* Fill the hardware's buffer with zeroes, unless the data in it is @tenant's. */
 static int medu_engine_clear(struct medu_engine *engine, u64 tenant)
 {
 	int ret;
@@ -465,7 +467,7 @@ static void medu_work(struct work_struct *work)
 	engine->running = medu;
 	spin_unlock(&engine->lock);
 
-	/* nothing of the user's can make this wait */
+	/* this does not wait for anything that user space controls */
 	job->error = job->run(job);
 
 	spin_lock(&engine->lock);
@@ -521,7 +523,7 @@ static struct medu_job *medu_job_new(struct medu *medu,
 	return job;
 }
 
-/* What it needs is there, or there was an error. */
+/* The memory of the job is pinned, or pinning has failed. */
 static void medu_submit(struct medu_job *job)
 {
 	struct medu *medu = job->medu;
@@ -547,7 +549,7 @@ static bool medu_job_uses(const struct medu_job *job, u64 first, u64 last)
 	       job->iova + job->count - 1 >= first;
 }
 
-/* Those that use memory from @first to @last, or all. The one that runs goes on. */
+/* Stop the jobs that use memory from @first to @last, or all. A running one ends. */
 static void medu_stop(struct medu *medu, u64 first, u64 last, bool all)
 {
 	struct medu_job *job;
@@ -578,7 +580,7 @@ static bool medu_is_running(struct medu *medu)
 	return running;
 }
 
-/* When it returns no job runs, and none is begun until medu_go_on(). */
+/* When this returns, no job runs, and none begins until medu_go_on(). */
 static void medu_pause(struct medu_engine *engine)
 {
 	spin_lock(&engine->lock);
@@ -598,7 +600,7 @@ static void medu_go_on(struct medu_engine *engine)
 	spin_unlock(&engine->lock);
 }
 
-/* ---- Interrupts, towards the user ---- */
+/* ---- Interrupts, towards the VMM ---- */
 
 static bool medu_intx_enabled(struct medu *medu)
 {
@@ -631,7 +633,7 @@ static void medu_raise(struct medu *medu, u32 status)
 		eventfd_signal(msi_trigger);
 }
 
-/* What to signal from now on: the eventfd @fd, or nothing if it is -1. */
+/* Set what to signal: the eventfd @fd, or nothing if it is -1. */
 static int medu_set_trigger(struct medu *medu, unsigned int index, int fd)
 {
 	unsigned int other = index == VFIO_PCI_INTX_IRQ_INDEX ?
@@ -662,7 +664,7 @@ static int medu_set_trigger(struct medu *medu, unsigned int index, int fd)
 	return ret;
 }
 
-/* Mask or unmask INTx, or let the user test its side of an interrupt. */
+/* Mask or unmask INTx, or signal an interrupt on request, which VMMs test with. */
 static int medu_poke_irq(struct medu *medu, unsigned int index, u32 action)
 {
 	int ret = 0;
@@ -687,7 +689,7 @@ static bool medu_has_irq(unsigned int index)
 	       index == VFIO_PCI_REQ_IRQ_INDEX;
 }
 
-/* The size of the data behind the header; an error if we cannot do that. */
+/* The size of the data behind the header; an error if this is not supported. */
 static int medu_check_irq_set(const struct vfio_irq_set *set)
 {
 	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
@@ -697,11 +699,11 @@ static int medu_check_irq_set(const struct vfio_irq_set *set)
 		return -EINVAL;
 	if (!medu_has_irq(set->index) || set->start || set->count > 1)
 		return -EINVAL;
-	/* nothing of nothing means: switch the whole index off */
+	/* a count of 0 without data switches the whole index off */
 	if (!set->count && (action != VFIO_IRQ_SET_ACTION_TRIGGER ||
 			    type != VFIO_IRQ_SET_DATA_NONE))
 		return -EINVAL;
-	/* unmasking by eventfd is optional, users fall back */
+	/* unmasking by eventfd is optional, VMMs have a fallback */
 	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
 	    (set->index != VFIO_PCI_INTX_IRQ_INDEX ||
 	     type == VFIO_IRQ_SET_DATA_EVENTFD))
@@ -769,7 +771,7 @@ static int medu_move(struct medu *medu, dma_addr_t addr, u64 offset,
 				    count, MEDU_DMA_TO_RAM);
 }
 
-/* The hardware gets at the user's memory itself. */
+/* The hardware accesses user memory itself. */
 static int medu_move_mapped(struct medu *medu, struct page *page, size_t where,
 			    u64 offset, size_t count, bool to_ram)
 {
@@ -787,7 +789,7 @@ static int medu_move_mapped(struct medu *medu, struct page *page, size_t where,
 	return ret;
 }
 
-/* It does not reach all memory, so it gets at a page where we copy to and from. */
+/* The hardware does not reach all memory: copy through a page that it reaches. */
 static int medu_move_bounced(struct medu *medu, struct page *page, size_t where,
 			     u64 offset, size_t count, bool to_ram)
 {
@@ -801,7 +803,7 @@ static int medu_move_bounced(struct medu *medu, struct page *page, size_t where,
 	return ret;
 }
 
-/* The whole of a job, piece by piece, each within a page of memory. */
+/* A whole job, in pieces, each of which is within one page of memory. */
 static int medu_run_dma(struct medu_job *job)
 {
 	size_t where = offset_in_page(job->iova), done, piece;
@@ -840,7 +842,7 @@ static void medu_tell_dma(struct medu_job *job)
 			   (job->error ? MEDU_IRQ_DMA_FAILED : 0));
 }
 
-/* What the registers say, if that makes sense. */
+/* Make a job of what the registers say, if that is valid. */
 static int medu_parse_dma(struct medu *medu, struct medu_job *job)
 {
 	bool to_ram = *medu_dma_reg(medu, MEDU_DMA_CMD) & MEDU_DMA_TO_RAM;
@@ -850,7 +852,7 @@ static int medu_parse_dma(struct medu *medu, struct medu_job *job)
 	u64 iova = to_ram ? dst : src, last;
 	u64 offset = (to_ram ? src : dst) - MEDU_BUFFER;
 
-	/* far away is what was below the buffer, too */
+	/* an address below the buffer has wrapped around and is too high */
 	if (offset > MEDU_BUFFER_SIZE || count > MEDU_BUFFER_SIZE - offset)
 		return -ERANGE;
 	if (!(medu->config[PCI_COMMAND] & PCI_COMMAND_MASTER))
@@ -891,8 +893,8 @@ static void medu_tell_fact(struct medu_job *job)
 }
 
 /*
- * Pin what a job needs, in the thread that has started it. That may wait for the
- * user, in VFIO: with none of our locks, and where a signal that kills ends it.
+ * Pin the memory of a job, in the thread that has started it. VFIO may wait for user
+ * space there, so no lock is held, and a fatal signal ends the wait.
  */
 static void medu_begin(struct medu_job *job)
 {
@@ -925,8 +927,8 @@ static bool medu_uses(struct medu *medu, u64 first, u64 last)
 }
 
 /*
- * The user takes back memory. The job does not go on, and unpins it: no lock is held
- * while it does, as VFIO calls us with locks that unpinning needs.
+ * User space unmaps memory: stop the jobs that use it, which unpin it on medu.wq, and
+ * wait for that. No lock is held meanwhile, as the unpin needs locks.
  */
 static void medu_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 {
@@ -1002,7 +1004,7 @@ static struct medu_job *medu_write_dma(struct medu *medu, unsigned int where,
 	return job;
 }
 
-/* The job that begins with this, NULL, or an error. */
+/* Write a register. Return the job that this starts, NULL, or an error. */
 static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
 				       u64 val)
 {
@@ -1038,7 +1040,7 @@ static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
 static const __le16 medu_config_reset[MEDU_CONFIG_SIZE / 2] = {
 	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MEDU_VENDOR_ID),
 	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MEDU_DEVICE_ID),
-	/* a VFIO user gets its device enabled, but for DMA, as from vfio-pci */
+	/* VFIO devices start enabled, except for DMA, as with vfio-pci */
 	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_MEMORY),
 	[PCI_STATUS / 2]	= cpu_to_le16(PCI_STATUS_CAP_LIST),
 	[PCI_CLASS_REVISION / 2] = cpu_to_le16(0x10),
@@ -1051,7 +1053,7 @@ static const __le16 medu_config_reset[MEDU_CONFIG_SIZE / 2] = {
 	[(MEDU_MSI_CAP + PCI_MSI_FLAGS) / 2] = cpu_to_le16(PCI_MSI_FLAGS_64BIT),
 };
 
-/* Which bits can be written. The size of a BAR is what cannot. */
+/* Which bits can be written. The bits of a BAR that are not give its size. */
 static const u8 medu_config_writable[MEDU_CONFIG_SIZE] = {
 	[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
 	[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8,
@@ -1088,7 +1090,7 @@ static size_t medu_region_size(u64 index)
 	return index == VFIO_PCI_BAR0_REGION_INDEX ? MEDU_BAR_SIZE : 0;
 }
 
-/* How much of @count bytes a bus would do at once. */
+/* How many of @count bytes a bus would transfer at once. */
 static size_t medu_width(u64 index, u64 where, size_t count)
 {
 	if (index == VFIO_PCI_BAR0_REGION_INDEX && where >= MEDU_WIDE &&
@@ -1156,7 +1158,7 @@ static int medu_access_one(struct medu *medu, u64 index, u64 where,
 	return !write && copy_to_user(buf, data, width) ? -EFAULT : 0;
 }
 
-/* As many as it takes: QEMU reads the configuration space as a whole. */
+/* As many accesses as it takes: QEMU reads the whole configuration space at once. */
 static ssize_t medu_access(struct mdev_device *mdev, char __user *buf,
 			   size_t count, loff_t *ppos, bool write)
 {
@@ -1246,13 +1248,13 @@ static long medu_get_irq_info(void __user *arg)
 }
 
 /*
- * When it returns nothing is done for the device, and all is as on the first day;
- * but for how VFIO reports its interrupts, as with vfio-pci. A job whose memory VFIO
- * still waits for, or does not unpin yet, is not waited for: it does nothing more.
+ * Reset the device, but not how its interrupts are signalled, as vfio-pci does. When
+ * this returns, none of its jobs runs. It does not wait for jobs whose memory VFIO still
+ * pins or unpins: they do nothing more.
  */
 static void medu_reset(struct medu *medu)
 {
-	/* a number, as two users may reset it at the same time */
+	/* a counter, because two threads may reset it at the same time */
 	mutex_lock(&medu->lock);
 	medu->stopping++;
 	medu->dma = NULL;
@@ -1308,23 +1310,23 @@ static void medu_release(struct mdev_device *mdev)
 	struct medu *medu = mdev_get_drvdata(mdev);
 	unsigned int i;
 
-	/* what the user had in it is nobody else's business */
+	/* the next opener must not see the data */
 	medu_reset(medu);
-	/* now all its jobs are on there, as nobody is in an op who could begin one */
+	/* all its jobs are on the queue now, as no op runs that could begin one */
 	flush_workqueue(medu->wq);
 	for (i = 0; i < VFIO_PCI_NUM_IRQS; i++)
 		medu_set_trigger(medu, i, -1);
 }
 
-/* Somebody wants to remove the device: tell whoever has it open. */
+/* The device is to be removed: ask the VMM to close it. */
 static void medu_request(struct mdev_device *mdev, unsigned int count)
 {
 	struct medu *medu = mdev_get_drvdata(mdev);
 
-	/* fails if the user did not ask to be told, or is gone already */
+	/* fails if the VMM has set no eventfd for this, or has closed the device */
 	if (medu_poke_irq(medu, VFIO_PCI_REQ_IRQ_INDEX,
 			  VFIO_IRQ_SET_ACTION_TRIGGER) && !count)
-		dev_notice(mdev_dev(mdev), "user cannot be told to let go\n");
+		dev_notice(mdev_dev(mdev), "VMM does not listen for unplug requests\n");
 }
 
 /* ---- Types, and the devices of a type ---- */
@@ -1361,7 +1363,7 @@ static int medu_alloc(struct medu *medu)
 	       0 : -ENOMEM;
 }
 
-/* Of medu_alloc(), whatever there is; and the device. */
+/* Free what medu_alloc() has allocated, also if it has failed. */
 static void medu_free(struct medu *medu)
 {
 	if (medu->wq)
@@ -1513,7 +1515,7 @@ static void medu_free_memory(struct medu_engine *engine)
 	medu_free_page(engine, engine->zeroes, engine->zeroes_dma);
 }
 
-/* Is it an edu, and does it do anything? */
+/* Is it an edu, and does it work? */
 static int medu_check(struct medu_engine *engine)
 {
 	const u32 magic = 0xedf00d;
@@ -1521,10 +1523,10 @@ static int medu_check(struct medu_engine *engine)
 	writel(magic, engine->regs + MEDU_LIVE);
 	if (!medu_engine_alive(engine) ||
 	    readl(engine->regs + MEDU_LIVE) != ~magic) {
-		dev_err(&engine->pdev->dev, "this does not work like an edu\n");
+		dev_err(&engine->pdev->dev, "does not work like an edu\n");
 		return -ENODEV;
 	}
-	/* whoever had it before us may have left it running */
+	/* a previous driver may have left it running */
 	return medu_engine_settle(engine);
 }
 
@@ -1640,17 +1642,17 @@ static void medu_pci_remove(struct pci_dev *pdev)
 {
 	struct medu_engine *engine = pci_get_drvdata(pdev);
 
-	/* who has a device open is asked and waited for, and served until then */
+	/* VMMs are asked to close open devices, waited for, and served until then */
 	mdev_unregister_device(&pdev->dev);
 	destroy_workqueue(engine->wq);
-	/* whoever has it next, vfio-pci perhaps, gets it empty */
+	/* the next driver, vfio-pci perhaps, must not find data in it */
 	medu_engine_clear(engine, 0);
 	medu_free_interrupt(engine);
 	medu_free_regs(engine);
 	medu_free_memory(engine);
 }
 
-/* User space does nothing any more, and what a job needs is pinned: it ends soon. */
+/* User space is frozen, and a job's memory is pinned, so the job ends soon. */
 static int medu_suspend(struct device *dev)
 {
 	medu_pause(medu_engine_of(dev));
@@ -1665,7 +1667,7 @@ static int medu_resume(struct device *dev)
 
 static DEFINE_SIMPLE_DEV_PM_OPS(medu_pm_ops, medu_suspend, medu_resume);
 
-/* Somebody resets the hardware, by sysfs. */
+/* An administrator resets the hardware through sysfs. */
 static void medu_reset_prepare(struct pci_dev *pdev)
 {
 	medu_pause(pci_get_drvdata(pdev));

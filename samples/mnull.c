@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mnull: the smallest vendor there can be, for tests and benchmarks.
+ * mnull: the smallest possible vendor, for tests and benchmarks.
  *
- * It has no hardware and does nothing, through either door. Module parameters
- * say how many parents, types and instances it offers and which of its callbacks
- * fail or dawdle. Each parent has a file "registered" to take it off mdev and put
- * it on again. What mdev was given is poisoned and freed when unregistered.
+ * It has no hardware and does nothing, through either door. Module parameters set
+ * how many parents, types and instances it offers, and which of its callbacks fail
+ * or take long. Each parent has a file "registered", which unregisters it (0) and
+ * registers it again (1). When it is unregistered, the memory that mdev was given
+ * is poisoned and freed.
  */
 #include <linux/delay.h>
 #include <linux/mdev.h>
@@ -19,7 +20,7 @@
 #include <linux/vfio.h>
 
 #define MNULL_REGION_SIZE	PAGE_SIZE
-/* as vfio-pci has it: the region's number is above its offset */
+/* as in vfio-pci: the number of the region is in the bits above the offset */
 #define MNULL_OFFSET_MASK	GENMASK_ULL(39, 0)
 
 static char *door = "classic";
@@ -52,9 +53,9 @@ MODULE_PARM_DESC(region_op, "classic door: describe the region in kernel memory,
 
 static char *omit = "";
 module_param(omit, charp, 0644);
-MODULE_PARM_DESC(omit, "what to leave out when registering: ops, create, remove, types, name, driver, or that names are unique");
+MODULE_PARM_DESC(omit, "what to omit when registering: ops, create, remove, types, name, driver, or unique (two types get one name)");
 
-/* errnos, positive; what is below zero is returned the other way round */
+/* errnos, as positive numbers; a callback returns the number with the sign changed */
 static int fail_create, fail_remove, fail_open, fail_read, fail_write;
 static int fail_ioctl, fail_mmap;
 module_param(fail_create, int, 0644);
@@ -111,7 +112,7 @@ struct mnull_reg {
  * @dev: the device
  * @lock: protects @reg and @gone
  * @reg: what is registered, or NULL
- * @gone: the module goes, nothing can be registered any more
+ * @gone: the module is being unloaded, nothing can be registered any more
  * @left: instances left
  * @devices_lock: protects @devices
  * @devices: those of the classic door
@@ -131,7 +132,7 @@ struct mnull_parent {
  * @next: in the parent's devices
  * @page: the region, while the device is open
  * @opens: how often it was opened
- * @requests: how often it was wanted back
+ * @requests: how often the request op was called
  */
 struct mnull_dev {
 	struct list_head next;

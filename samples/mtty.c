@@ -2,20 +2,20 @@
 /*
  * mtty: a vendor driver of the classic door that needs no hardware.
  *
- * Each mediated device is a PCI serial card with one or two 16550A ports. A
- * plug sits on every connector: what a port sends it receives, RTS drives CTS,
- * and DTR drives DSR and DCD.
+ * Each mediated device is a PCI serial card with one or two 16550A ports. Every
+ * port is looped back: it receives what it sends, RTS drives CTS, and DTR drives
+ * DSR and DCD.
  *
  * How to read this as the author of a vendor driver: begin at the end, with
- * mtty_init(), which registers the parents; then the callbacks in mtty_ops, in
- * the order of a device's life; then "Interrupts", which every VFIO PCI device
- * has in this way or another; then "Migration", if your devices are to have it.
- * "The ports" and "The configuration space" stand for your hardware, skip them
- * at first.
+ * mtty_init(), which registers the parents. Continue with the callbacks in
+ * mtty_ops, in the order of a device's life, and with "Interrupts", which every
+ * VFIO PCI device has in some form. Read "Migration" if your devices are to
+ * support it. "The ports" and "The configuration space" stand for your hardware:
+ * skip them at first.
  *
- * The IDs are those of WCH's CH352. Linux's 8250_pci knows the chip, counts its
- * I/O BARs of 8 bytes and takes each for a port, so the single port card is the
- * same card without BAR 1.
+ * The IDs are those of WCH's CH352. Linux's 8250_pci knows this chip and takes
+ * each I/O BAR of 8 bytes for a port, so the card with a single port is the same
+ * card without BAR 1.
  */
 #include <linux/anon_inodes.h>
 #include <linux/eventfd.h>
@@ -50,7 +50,7 @@
 
 static int max_ports = 24;
 module_param(max_ports, int, 0444);
-MODULE_PARM_DESC(max_ports, "Serial ports each parent has to give (24)");
+MODULE_PARM_DESC(max_ports, "Number of serial ports of each parent (24)");
 
 static unsigned int parents = 1;
 module_param(parents, uint, 0444);
@@ -58,7 +58,7 @@ MODULE_PARM_DESC(parents, "Number of parent devices (1)");
 
 static bool unplug;
 module_param(unplug, bool, 0444);
-MODULE_PARM_DESC(unplug, "Devices can be unplugged while in use (no)");
+MODULE_PARM_DESC(unplug, "Support hot-unplug of devices that are open (no)");
 
 /* A parent device. */
 struct mtty_parent {
@@ -73,8 +73,8 @@ static struct mtty_parent mtty_parents[16];
 struct mtty_uart {
 	u8 reg[8];	/* FCR, not IIR; only the error bits of LSR */
 	u8 divisor[2];
-	bool thri;	/* the transmitter ran empty and nobody was told yet */
-	bool timeout;	/* bytes below the trigger level waited long enough */
+	bool thri;	/* the transmitter ran empty, which was not signalled yet */
+	bool timeout;	/* bytes below the trigger level have waited too long */
 	u8 fifo[MTTY_FIFO_SIZE];
 	unsigned int head;	/* the oldest byte */
 	unsigned int count;	/* at most 1 while the FIFO is disabled */
@@ -93,7 +93,7 @@ struct mtty {
 	int nr_ports;
 	struct mutex mig_lock;	/* protects the next two; taken before lock */
 	enum vfio_device_mig_state state;
-	struct file *stream;	/* by which the state is read or written now */
+	struct file *stream;	/* the file that reads or writes the state now */
 	/*
 	 * Protects everything below. A spinlock, as timers take it. Signalling
 	 * an eventfd under it is fine, touching user memory is not.
@@ -103,12 +103,12 @@ struct mtty {
 	struct mtty_port ports[MTTY_MAX_PORTS];	/* one BAR each */
 	u8 config[MTTY_CONFIG_SIZE];
 	bool pending;	/* at least one port wants an interrupt */
-	bool masked;	/* INTx is, by the user or because it was signalled */
+	bool masked;	/* INTx is, by the VMM or because it was signalled */
 	/* by interrupt index; not both INTx and MSI */
 	struct eventfd_ctx *trigger[VFIO_PCI_NUM_IRQS];
 };
 
-/* ---- Interrupts, towards the user ---- */
+/* ---- Interrupts, towards the VMM ---- */
 
 /* The interrupt with the highest priority, as the IIR shows it. */
 static u8 mtty_uart_iir(const struct mtty_uart *uart)
@@ -170,7 +170,7 @@ static bool mtty_has_irq(unsigned int index)
 	       (index == VFIO_PCI_REQ_IRQ_INDEX && unplug);
 }
 
-/* What to signal from now on: the eventfd @fd, or nothing if it is -1. */
+/* Set what to signal: the eventfd @fd, or nothing if it is -1. */
 static int mtty_set_trigger(struct mtty *mtty, unsigned int index, int fd)
 {
 	unsigned int other = index == VFIO_PCI_INTX_IRQ_INDEX ?
@@ -201,7 +201,7 @@ static int mtty_set_trigger(struct mtty *mtty, unsigned int index, int fd)
 	return ret;
 }
 
-/* Mask or unmask INTx, or let the user test its side of an interrupt. */
+/* Mask or unmask INTx, or signal an interrupt on request, which VMMs test with. */
 static int mtty_poke_irq(struct mtty *mtty, unsigned int index, u32 action)
 {
 	int ret = 0;
@@ -221,8 +221,8 @@ static int mtty_poke_irq(struct mtty *mtty, unsigned int index, u32 action)
 }
 
 /*
- * Refuse what no interrupt of ours can do, and return the size of the data that
- * follows the header. Each index has one interrupt, which simplifies things.
+ * Refuse what the interrupts do not support; return the size of the data that follows
+ * the header. Each index has only one interrupt, which keeps this simple.
  */
 static int mtty_check_irq_set(const struct vfio_irq_set *set)
 {
@@ -233,11 +233,11 @@ static int mtty_check_irq_set(const struct vfio_irq_set *set)
 		return -EINVAL;
 	if (!mtty_has_irq(set->index) || set->start || set->count > 1)
 		return -EINVAL;
-	/* nothing of nothing means: switch the whole index off */
+	/* a count of 0 without data switches the whole index off */
 	if (!set->count && (action != VFIO_IRQ_SET_ACTION_TRIGGER ||
 			    type != VFIO_IRQ_SET_DATA_NONE))
 		return -EINVAL;
-	/* unmasking by eventfd is optional, users fall back */
+	/* unmasking by eventfd is optional, VMMs have a fallback */
 	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
 	    (set->index != VFIO_PCI_INTX_IRQ_INDEX ||
 	     type == VFIO_IRQ_SET_DATA_EVENTFD))
@@ -287,7 +287,7 @@ static bool mtty_has_fifo(const struct mtty_uart *uart)
 	return uart->reg[UART_FCR] & UART_FCR_ENABLE_FIFO;
 }
 
-/* Silence for four characters, of 10 bits each, and a reader gets what there is. */
+/* The receive timeout: nothing received for four characters, of 10 bits each. */
 static void mtty_rx_start_timer(struct mtty_port *port)
 {
 	struct mtty_uart *uart = &port->uart;
@@ -432,7 +432,7 @@ static void mtty_uart_write(struct mtty_port *port, unsigned int reg, u8 val)
 		uart->thri = true;
 		break;
 	case UART_IER:
-		/* who enables this one is told that the transmitter is empty */
+		/* enabling this interrupt signals that the transmitter is empty */
 		if (val & ~uart->reg[UART_IER] & UART_IER_THRI)
 			uart->thri = true;
 		uart->reg[UART_IER] = val & 0xf;
@@ -455,7 +455,7 @@ static void mtty_uart_write(struct mtty_port *port, unsigned int reg, u8 val)
 static const __le16 mtty_config_reset[MTTY_CONFIG_SIZE / 2] = {
 	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MTTY_VENDOR_ID),
 	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MTTY_DEVICE_ID),
-	/* a VFIO user gets its device enabled, as from vfio-pci */
+	/* VFIO devices start enabled, as with vfio-pci */
 	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_IO),
 	[PCI_STATUS / 2]	= cpu_to_le16(PCI_STATUS_CAP_LIST),
 	[PCI_CLASS_REVISION / 2] = cpu_to_le16(MTTY_CLASS << 8 & 0xffff),
@@ -470,7 +470,7 @@ static const __le16 mtty_config_reset[MTTY_CONFIG_SIZE / 2] = {
 	[(MTTY_MSI_CAP + PCI_MSI_FLAGS) / 2] = cpu_to_le16(PCI_MSI_FLAGS_64BIT),
 };
 
-/* Which bits can be written. The size of a BAR is what cannot. */
+/* Which bits can be written. The bits of a BAR that are not give its size. */
 static const u8 mtty_config_writable[MTTY_CONFIG_SIZE] = {
 	[PCI_COMMAND] = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
 	[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8,
@@ -485,7 +485,7 @@ static const u8 mtty_config_writable[MTTY_CONFIG_SIZE] = {
 
 static u8 mtty_config_read(struct mtty *mtty, unsigned int where)
 {
-	/* the BAR of a port that is not there */
+	/* the BAR of a port that this card does not have */
 	if (where / 4 == PCI_BASE_ADDRESS_1 / 4 && mtty->nr_ports < 2)
 		return 0;
 	if (where == PCI_STATUS && mtty->pending)
@@ -528,7 +528,7 @@ static void mtty_region_write(struct mtty *mtty, unsigned int index,
 		mtty_uart_write(&mtty->ports[index], where, val);
 }
 
-/* Byte by byte, as a bus would split it; what is beyond the region is cut off. */
+/* Access byte by byte, as a bus would; bytes beyond the region are cut off. */
 static ssize_t mtty_access(struct mdev_device *mdev, char __user *to,
 			   const char __user *from, size_t count, loff_t *ppos)
 {
@@ -587,7 +587,7 @@ static ssize_t mtty_write(struct mdev_device *mdev, const char __user *buf,
 #define MTTY_SAVED_THRI		BIT(0)
 #define MTTY_SAVED_TIMEOUT	BIT(1)
 
-/* Between cards that can take each other's state it is the same. */
+/* The header is the same for cards that can take each other's state. */
 struct mtty_saved_header {
 	__le32 magic;
 	__le16 version;
@@ -605,10 +605,9 @@ struct mtty_saved_port {
 };
 
 /*
- * The state of a card on its way to another. Whether interrupts are pending
- * follows from it. How they are reported, eventfds and the mask of INTx, is what
- * the user has set up here, and sets up there: a new user would never unmask
- * what he was not told of.
+ * The state of a card in the stream. Whether interrupts are pending follows from it.
+ * The eventfds and the mask of INTx are not in it: the VMM at the other end sets up its
+ * own, and would never unmask an interrupt that it has not seen.
  */
 struct mtty_saved {
 	struct mtty_saved_header header;
@@ -620,15 +619,15 @@ static_assert(sizeof(struct mtty_saved) == 12 + MTTY_CONFIG_SIZE +
 	      MTTY_MAX_PORTS * 28);
 
 /*
- * What is behind the file by which a state is read or written. User space may
- * keep it longer than the card, so nothing here leads back. User memory is not
- * touched under the lock: the card must not wait for a page that never comes.
+ * The file by which user space reads or writes a state. User space may keep it open
+ * longer than the card exists, so it has no pointer to the card. User memory is not
+ * accessed under the lock: the card must not wait for a page that never comes.
  */
 struct mtty_stream {
 	spinlock_t lock;	/* protects what follows */
-	bool over;	/* the card has no more to do with it */
+	bool over;	/* the card has ended it: every access fails */
 	bool complete;	/* saving: all is there, not only the header */
-	bool refused;	/* resuming: cannot become good any more */
+	bool refused;	/* resuming: the data is not valid */
 	size_t pos;	/* saving: how much was read */
 	size_t size;	/* how much there is */
 	size_t limit;	/* how much there will be */
@@ -678,7 +677,7 @@ static void mtty_load_port(struct mtty_uart *uart,
 	memcpy(uart->fifo, port->fifo, sizeof(uart->fifo));
 }
 
-/* Can a port be like this? Whoever says so may be mistaken, or worse. */
+/* Is this a state that a port can have? The data comes from user space. */
 static bool mtty_port_valid(const struct mtty_saved_port *port)
 {
 	static const u8 known[] = {
@@ -898,7 +897,7 @@ static void mtty_stream_complete(struct mtty *mtty)
 	unsigned int i;
 
 	lockdep_assert_held(&mtty->mig_lock);
-	/* behind the header, where nobody reads yet */
+	/* readers get only the header until @complete is set */
 	spin_lock_bh(&mtty->lock);
 	memcpy(stream->saved.config, mtty->config, MTTY_CONFIG_SIZE);
 	for (i = 0; i < mtty->nr_ports; i++)
@@ -912,7 +911,7 @@ static void mtty_stream_complete(struct mtty *mtty)
 	wake_up_interruptible(&stream->wait);
 }
 
-/* Whatever user space still does with the file, it fails. */
+/* From now on all accesses to the file fail. */
 static void mtty_stream_end(struct mtty *mtty)
 {
 	struct mtty_stream *stream;
@@ -930,7 +929,7 @@ static void mtty_stream_end(struct mtty *mtty)
 	mtty->stream = NULL;
 }
 
-/* Become what the stream says, or stay as it is. */
+/* Load the state from the stream; if that fails, the card is not changed. */
 static int mtty_load(struct mtty *mtty)
 {
 	struct mtty_stream *stream = mtty->stream->private_data;
@@ -950,7 +949,7 @@ static int mtty_load(struct mtty *mtty)
 	memcpy(mtty->config, saved.config, MTTY_CONFIG_SIZE);
 	for (i = 0; i < mtty->nr_ports; i++)
 		mtty_load_port(&mtty->ports[i].uart, &saved.ports[i]);
-	/* once too often told of an interrupt is better than never */
+	/* a spurious interrupt is better than a lost one */
 	mtty->pending = false;
 	spin_unlock_bh(&mtty->lock);
 	return 0;
@@ -978,7 +977,7 @@ static void mtty_run(struct mtty *mtty, bool run)
 
 	spin_lock_bh(&mtty->lock);
 	mtty->stopped = !run;
-	/* a timer that was running has stood still, and begins again */
+	/* a timer that was running was stopped: start it again */
 	for (i = 0; run && i < mtty->nr_ports; i++)
 		if (!mtty->ports[i].uart.timeout)
 			mtty_rx_start_timer(&mtty->ports[i]);
@@ -1007,7 +1006,7 @@ static struct file *mtty_take_arc(struct mtty *mtty,
 	if (streams && !mtty_state_streams(next))
 		mtty_stream_end(mtty);
 	if (ret) {
-		/* the state is the old one, but its user wanted another */
+		/* the card keeps its old state, but user space wanted another */
 		mtty->state = VFIO_DEVICE_STATE_ERROR;
 		return ERR_PTR(ret);
 	}
@@ -1107,8 +1106,8 @@ static long mtty_get_info(struct mtty *mtty, unsigned int cmd, void __user *arg)
 }
 
 /*
- * The card is reset, not how VFIO reports its interrupts, as with vfio-pci. Its
- * migration ends, however it went.
+ * Reset the card, but not how its interrupts are signalled, as vfio-pci does. A
+ * migration that is under way ends.
  */
 static int mtty_reset(struct mdev_device *mdev)
 {
@@ -1167,15 +1166,15 @@ static void mtty_release(struct mdev_device *mdev)
 		mtty_set_trigger(mtty, i, -1);
 }
 
-/* Somebody wants to remove the device: tell whoever has it open. */
+/* The device is to be removed: ask the VMM to close it. */
 static void mtty_request(struct mdev_device *mdev, unsigned int count)
 {
 	struct mtty *mtty = mdev_get_drvdata(mdev);
 
-	/* fails if the user did not ask to be told, or is gone already */
+	/* fails if the VMM has set no eventfd for this, or has closed the device */
 	if (mtty_poke_irq(mtty, VFIO_PCI_REQ_IRQ_INDEX,
 			  VFIO_IRQ_SET_ACTION_TRIGGER) && !count)
-		dev_notice(mdev_dev(mdev), "user cannot be told to let go\n");
+		dev_notice(mdev_dev(mdev), "VMM does not listen for unplug requests\n");
 }
 
 /* ---- Types, and the devices of a type ---- */
@@ -1188,7 +1187,7 @@ static int mtty_type_ports(struct kobject *kobj)
 	return name[strlen(name) - 1] - '0';
 }
 
-/* A negative number gives ports back. */
+/* A negative number returns ports. */
 static int mtty_take_ports(struct mtty_parent *parent, int ports)
 {
 	int ret = 0;
@@ -1390,7 +1389,7 @@ static int __init mtty_init(void)
 
 	if (max_ports < 0 || !parents || parents > ARRAY_SIZE(mtty_parents))
 		return -EINVAL;
-	/* to have this op tells the core that devices can be unplugged */
+	/* having this op tells the core that devices can be unplugged */
 	if (unplug)
 		mtty_ops.request = mtty_request;
 
