@@ -812,7 +812,7 @@ static int medu_run_dma(struct medu_job *job)
 	int ret = 0;
 
 	for (done = 0; done < job->count && !ret; done += piece) {
-		/* whoever resets or closes it, or unmaps memory, waits for us */
+		/* a reset, a close or an unmap waits for this job */
 		if (READ_ONCE(job->stop))
 			return -EFAULT;
 		piece = min3(job->count - done, (size_t)MEDU_TRANSFER_MAX,
@@ -874,7 +874,7 @@ static int medu_run_fact(struct medu_job *job)
 {
 	u32 number = job->number;
 
-	/* no register could say that it failed; but nothing has this result */
+	/* there is no register for an error: the result is 0 then */
 	job->number = 0;
 	return medu_engine_factorial(job->medu->engine, number, &job->number);
 }

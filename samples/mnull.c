@@ -589,7 +589,7 @@ static void mnull_unregister(struct mnull_parent *mp)
 		mdev_unregister_parent(&mp->reg->parent);
 	else if (!mnull_modern())
 		mdev_unregister_device(mp->dev);
-	/* mdev has overruled who refused to remove these: nobody has them now */
+	/* devices that fail_remove has kept: the unregistration has removed them */
 	list_for_each_entry_safe(md, next, &mp->devices, next)
 		kfree(md);
 	INIT_LIST_HEAD(&mp->devices);

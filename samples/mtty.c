@@ -1057,7 +1057,7 @@ static int mtty_get_data_size(struct mdev_device *mdev, unsigned long *size)
 
 /* ---- The VFIO device: the other callbacks while it is open ---- */
 
-/* All three start with argsz and, but for the first, have an index. */
+/* All three start with argsz; the last two have an index. */
 static long mtty_get_info(struct mtty *mtty, unsigned int cmd, void __user *arg)
 {
 	size_t minsz = cmd == VFIO_DEVICE_GET_INFO ?

@@ -252,7 +252,7 @@ struct mdev_type_attribute {
  * @dma_unmap: optional, but a vendor that calls mdev_pin_pages() needs it: user
  *	space takes back @length bytes of its memory at @iova. Stop using what is
  *	pinned there and unpin it, within two seconds. A pin that overlaps the
- *	range only partly is to be unpinned as a whole. Called from a kernel
+ *	range only partly must be unpinned as a whole. Called from a kernel
  *	thread, for one range at a time, and again every half a second as long as
  *	something in the range is pinned. After five times (ten with iommufd) the
  *	bridge keeps the pages, gives VFIO its pins back, and logs an error; see
