@@ -498,6 +498,8 @@ TEST_F(dma, unmap_races_another_device)
 	int rounds = 0;
 	long end;
 
+	if (variant->iommufd)
+		SKIP(return, "iommufd loses a wakeup, and waits for a minute");
 	uuid_next(n.uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, n.uuid));
 	stop = false;
