@@ -253,7 +253,7 @@ static bool mdev_parent_claim(struct mdev_parent_obj *parent)
 
 /* What mdev_register_device() and late binding do. */
 int mdev_parent_add_classic(struct device *dev, const struct mdev_parent_ops *ops,
-			    enum mdev_form form, bool late)
+			    enum mdev_abi abi, bool late)
 {
 	struct mdev_parent_obj *parent;
 	int ret;
@@ -267,7 +267,7 @@ int mdev_parent_add_classic(struct device *dev, const struct mdev_parent_ops *op
 		goto out;
 	}
 	parent->ops = ops;
-	parent->form = form;
+	parent->abi = abi;
 
 	ret = mdev_parent_reserve(parent);
 	if (!ret)

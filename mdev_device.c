@@ -339,7 +339,7 @@ static int mdev_vendor_create(struct mdev_device_obj *obj)
 
 	if (!ops)
 		return 0;
-	if (parent->form == MDEV_FORM_MTYPE)
+	if (parent->abi == MDEV_ABI_5_13)
 		ret = ops->create_mdev(&obj->mdev);
 	else
 		ret = ops->create(&obj->type->kobj, &obj->mdev);

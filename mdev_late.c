@@ -81,7 +81,7 @@ static int mdev_late_bind(struct mdev_late *late, struct mdev_late_entry *entry,
 	switch (entry->kind) {
 	case MDEV_LATE_DEVICE:
 		return late->core->register_device(entry->dev, entry->ops,
-						   entry->form, waited);
+						   entry->abi, waited);
 	case MDEV_LATE_PARENT:
 		return late->core->register_parent(entry->parent, entry->dev,
 						   entry->driver, entry->types,
@@ -346,22 +346,16 @@ EXPORT_SYMBOL_GPL(mdev_late_detach);
  * at the functions that they stand for.
  */
 
-int mdev_late_register_device(struct device *dev,
-			      const struct mdev_parent_ops *ops)
-{
-	return mdev_late_register_device_form(dev, ops, MDEV_FORM_KOBJ);
-}
-
-int mdev_late_register_device_form(struct device *dev,
-				   const struct mdev_parent_ops *ops,
-				   enum mdev_form form)
+int mdev_late_register_device_abi(struct device *dev,
+				  const struct mdev_parent_ops *ops,
+				  enum mdev_abi abi)
 {
 	struct mdev_late_entry entry = {
 		.kind	= MDEV_LATE_DEVICE,
 		.key	= dev,
 		.dev	= dev,
 		.ops	= ops,
-		.form	= form,
+		.abi	= abi,
 	};
 
 	if (!mdev_device_args_valid(dev, ops))

@@ -84,7 +84,7 @@ enum mdev_late_state {
  * @key: the parent device or the driver: can be registered once
  * @dev: parent device, referenced; NULL for a driver
  * @ops: classic door: the vendor's ops
- * @form: classic door: the form of @ops
+ * @abi: classic door: which create, show and store the vendor has
  * @parent: modern door: the vendor's handle
  * @driver: modern door: the vendor's driver
  * @types: modern door: the vendor's types
@@ -99,7 +99,7 @@ struct mdev_late_entry {
 	const void *key;
 	struct device *dev;
 	const struct mdev_parent_ops *ops;
-	enum mdev_form form;
+	enum mdev_abi abi;
 	struct mdev_parent *parent;
 	struct mdev_driver *driver;
 	struct mdev_type **types;
@@ -113,7 +113,7 @@ struct mdev_late_entry {
 struct mdev_late_core {
 	int (*register_device)(struct device *dev,
 			       const struct mdev_parent_ops *ops,
-			       enum mdev_form form, bool late);
+			       enum mdev_abi abi, bool late);
 	void (*unregister_device)(struct device *dev);
 	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
 			       struct mdev_driver *mdev_driver,

@@ -128,7 +128,7 @@ enum mdev_parent_state {
  * @state: written under mdev_parents_lock; LEAVING is also read without
  * @dev: the parent device, referenced until unregistered
  * @ops: classic door: the vendor's ops; NULL otherwise
- * @form: classic door: which form of create, show and store the vendor has
+ * @abi: classic door: which create, show and store the vendor has
  * @handle: modern door: the vendor's; NULL otherwise
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
@@ -151,7 +151,7 @@ struct mdev_parent_obj {
 	enum mdev_parent_state state;
 	struct device *dev;
 	const struct mdev_parent_ops *ops;
-	enum mdev_form form;
+	enum mdev_abi abi;
 	struct mdev_parent *handle;
 	struct mdev_driver *driver;
 	struct rw_semaphore unreg_sem;
@@ -343,7 +343,7 @@ void mdev_sysfs_remove_parent(struct mdev_parent_obj *parent);
 int mdev_parents_init(void);
 void mdev_parents_exit(void);
 int mdev_parent_add_classic(struct device *dev, const struct mdev_parent_ops *ops,
-			    enum mdev_form form, bool late);
+			    enum mdev_abi abi, bool late);
 int mdev_parent_add_modern(struct mdev_parent *parent, struct device *dev,
 			   struct mdev_driver *mdev_driver,
 			   struct mdev_type **types, unsigned int nr_types,

@@ -29,28 +29,28 @@
  */
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops)
 {
-	return mdev_register_device_form(dev, ops, MDEV_FORM_KOBJ);
+	return mdev_register_device_abi(dev, ops, MDEV_ABI_4_10);
 }
 EXPORT_SYMBOL(mdev_register_device);
 
 /**
- * mdev_register_device_form - mdev_register_device() for ops of either form
+ * mdev_register_device_abi - mdev_register_device() for any version of the ops
  * @dev: the parent device
  * @ops: the vendor's callbacks
- * @form: which of the members that share a place are meant
+ * @abi: which of the members that share a place are meant
  *
  * What mdev_register_device() is with include/classic-5.13.
  *
  * Context: as mdev_register_device().
  * Return: as mdev_register_device().
  */
-int mdev_register_device_form(struct device *dev,
-			      const struct mdev_parent_ops *ops,
-			      enum mdev_form form)
+int mdev_register_device_abi(struct device *dev,
+			     const struct mdev_parent_ops *ops,
+			     enum mdev_abi abi)
 {
-	return mdev_parent_add_classic(dev, ops, form, false);
+	return mdev_parent_add_classic(dev, ops, abi, false);
 }
-EXPORT_SYMBOL(mdev_register_device_form);
+EXPORT_SYMBOL(mdev_register_device_abi);
 
 /**
  * mdev_unregister_device - take back mdev_register_device()

@@ -37,11 +37,11 @@ static ssize_t create_store(struct kobject *kobj, struct device *dev,
 
 static MDEV_TYPE_ATTR_WO(create);
 
-/* The vendor's functions may have another form than ours. */
+/* The vendor's functions may have the arguments of Linux 5.13; ours do not. */
 static bool mdev_type_file_is_mtype(const struct mdev_type_obj *type,
 				    const struct mdev_type_attribute *file)
 {
-	return type->parent->form == MDEV_FORM_MTYPE &&
+	return type->parent->abi == MDEV_ABI_5_13 &&
 	       file != &mdev_type_attr_create;
 }
 

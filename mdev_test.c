@@ -134,7 +134,7 @@ struct vendor {
 	struct mdev_type_attribute name;
 
 	bool modern;
-	enum mdev_form form;
+	enum mdev_abi abi;
 	bool registered;
 
 	/* how it behaves */
@@ -164,7 +164,7 @@ static int vendor_register_parent(struct vendor *v)
 		return mdev_register_parent(v->parent_arg, v->dev,
 					    v->driver_arg, v->types_arg,
 					    v->nr_types);
-	return mdev_register_device_form(v->dev, v->ops_arg, v->form);
+	return mdev_register_device_abi(v->dev, v->ops_arg, v->abi);
 }
 
 static int vendor_probe(struct mdev_device *mdev)
@@ -1503,11 +1503,11 @@ static int vendor_create_mdev(struct mdev_device *mdev)
 	return type->group_id ? vendor_probe(mdev) : -ENOSPC;
 }
 
-static void form_mtype(struct kunit *test)
+static void abi_5_13(struct kunit *test)
 {
 	struct vendor *v = vendor_new(test, "parent", false);
 
-	v->form = MDEV_FORM_MTYPE;
+	v->abi = MDEV_ABI_5_13;
 	v->ops.create_mdev = vendor_create_mdev;
 	v->name.attr.mode = 0644;
 	v->name.show_mtype = vendor_mtype_show;
@@ -1576,7 +1576,7 @@ static struct kunit_case mdev_cases[] = {
 	KUNIT_CASE(remove_held),
 	KUNIT_CASE(remove_held_waits),
 	KUNIT_CASE(drvdata_survives_unbind),
-	KUNIT_CASE(form_mtype),
+	KUNIT_CASE(abi_5_13),
 	KUNIT_CASE(quota_exhausted),
 	KUNIT_CASE(quota_given_back),
 	KUNIT_CASE(quota_of_vendor),
@@ -1637,7 +1637,7 @@ kunit_test_suite(mdev_suite);
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
 /*
  * The queue of built-in vendors, and a core that only takes notes: "+x" when it
- * is told of x, "*x" if x has the form of 5.13, "-x" when x is taken back.
+ * is told of x, "*x" if the ops of x are those of 5.13, "-x" when x is taken back.
  */
 
 static struct {
@@ -1684,9 +1684,9 @@ static const char *late_name(struct device *dev)
 
 static int late_register_device(struct device *dev,
 				const struct mdev_parent_ops *ops,
-				enum mdev_form form, bool waited)
+				enum mdev_abi abi, bool waited)
 {
-	return late_note(form == MDEV_FORM_MTYPE ? "*" : "+", late_name(dev));
+	return late_note(abi == MDEV_ABI_5_13 ? "*" : "+", late_name(dev));
 }
 
 static void late_unregister_device(struct device *dev)
@@ -1790,7 +1790,7 @@ static struct offer *offer_new(struct kunit *test)
 	offer_device(test, &o->a, "a");
 	offer_device(test, &o->b, "b");
 	offer_device(test, &o->d, "d");
-	o->d.form = MDEV_FORM_MTYPE;
+	o->d.abi = MDEV_ABI_5_13;
 	o->b.kind = MDEV_LATE_PARENT;
 	o->b.parent = &o->parent;
 	o->b.driver = &o->driver;

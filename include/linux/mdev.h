@@ -152,9 +152,9 @@ void mdev_unregister_driver(struct mdev_driver *drv);
  * private: create(), show() and store() have two forms. Vendors that are compiled with
  * include/classic-5.13 use that of Linux 5.13 to 5.15.
  */
-enum mdev_form {
-	MDEV_FORM_KOBJ,
-	MDEV_FORM_MTYPE,
+enum mdev_abi {
+	MDEV_ABI_4_10,
+	MDEV_ABI_5_13,
 };
 
 /**
@@ -359,9 +359,9 @@ struct mdev_parent_ops {
 #define parent_ops mdev_parent_ops
 
 int mdev_register_device(struct device *dev, const struct mdev_parent_ops *ops);
-int mdev_register_device_form(struct device *dev,
-			      const struct mdev_parent_ops *ops,
-			      enum mdev_form form);
+int mdev_register_device_abi(struct device *dev,
+			     const struct mdev_parent_ops *ops,
+			     enum mdev_abi abi);
 void mdev_unregister_device(struct device *dev);
 
 /*
@@ -647,11 +647,9 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
  * effect whenever mdev is there. The rules are those of the functions that they replace.
  */
 #if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
-int mdev_late_register_device(struct device *dev,
-			      const struct mdev_parent_ops *ops);
-int mdev_late_register_device_form(struct device *dev,
-				   const struct mdev_parent_ops *ops,
-				   enum mdev_form form);
+int mdev_late_register_device_abi(struct device *dev,
+				  const struct mdev_parent_ops *ops,
+				  enum mdev_abi abi);
 void mdev_late_unregister_device(struct device *dev);
 int mdev_late_register_parent(struct mdev_parent *parent, struct device *dev,
 			      struct mdev_driver *mdev_driver,
@@ -660,9 +658,15 @@ void mdev_late_unregister_parent(struct mdev_parent *parent);
 int mdev_late_register_driver(struct mdev_driver *drv);
 void mdev_late_unregister_driver(struct mdev_driver *drv);
 
+static inline int mdev_late_register_device(struct device *dev,
+					    const struct mdev_parent_ops *ops)
+{
+	return mdev_late_register_device_abi(dev, ops, MDEV_ABI_4_10);
+}
+
 #if !defined(MODULE) && !defined(MDEV_CORE)
 #define mdev_register_device	mdev_late_register_device
-#define mdev_register_device_form	mdev_late_register_device_form
+#define mdev_register_device_abi	mdev_late_register_device_abi
 #define mdev_unregister_device	mdev_late_unregister_device
 #define mdev_register_parent	mdev_late_register_parent
 #define mdev_unregister_parent	mdev_late_unregister_parent

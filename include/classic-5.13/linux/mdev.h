@@ -14,7 +14,7 @@
 static inline int mdev_classic_register_device(struct device *dev,
 					       const struct mdev_parent_ops *ops)
 {
-	return mdev_register_device_form(dev, ops, MDEV_FORM_MTYPE);
+	return mdev_register_device_abi(dev, ops, MDEV_ABI_5_13);
 }
 
 #undef mdev_register_device
