@@ -74,41 +74,6 @@ static void mdev_late_wait(struct mdev_late *late)
 	mutex_lock(&late->lock);
 }
 
-/* Tell mdev of a BUSY entry; @waited: it has been PENDING. */
-static int mdev_late_bind(struct mdev_late *late, struct mdev_late_entry *entry,
-			  bool waited)
-{
-	switch (entry->kind) {
-	case MDEV_LATE_DEVICE:
-		return late->core->register_device(entry->dev, entry->ops,
-						   entry->abi, waited);
-	case MDEV_LATE_PARENT:
-		return late->core->register_parent(entry->parent, entry->dev,
-						   entry->driver, entry->types,
-						   entry->nr_types, waited);
-	case MDEV_LATE_DRIVER:
-		return late->core->register_driver(entry->driver);
-	}
-	return -EINVAL;
-}
-
-/* Take a BUSY entry back from mdev. */
-static void mdev_late_unbind(struct mdev_late *late,
-			     struct mdev_late_entry *entry)
-{
-	switch (entry->kind) {
-	case MDEV_LATE_DEVICE:
-		late->core->unregister_device(entry->dev);
-		break;
-	case MDEV_LATE_PARENT:
-		late->core->unregister_parent(entry->parent);
-		break;
-	case MDEV_LATE_DRIVER:
-		late->core->unregister_driver(entry->driver);
-		break;
-	}
-}
-
 static void mdev_late_set_state(struct mdev_late *late,
 				struct mdev_late_entry *entry,
 				enum mdev_late_state state)
@@ -193,7 +158,7 @@ int mdev_late_register(struct mdev_late *late,
 	list_add_tail(&entry->next, &late->bound);
 	mutex_unlock(&late->lock);
 
-	ret = mdev_late_bind(late, entry, false);
+	ret = late->core->bind(entry, false);
 
 	mutex_lock(&late->lock);
 	if (!ret) {
@@ -239,7 +204,7 @@ bool mdev_late_unregister(struct mdev_late *late, const void *key,
 	if (entry->state == MDEV_LATE_BOUND) {
 		entry->state = MDEV_LATE_BUSY;
 		mutex_unlock(&late->lock);
-		mdev_late_unbind(late, entry);
+		late->core->unbind(entry);
 		mutex_lock(&late->lock);
 	}
 	mdev_late_forget(late, entry);
@@ -250,7 +215,7 @@ EXPORT_SYMBOL_IF_KUNIT(mdev_late_unregister);
 /**
  * mdev_late_start - mdev is there: bind all that is pending, in order
  * @late: the queue
- * @core: mdev's entry points; must stay until mdev_late_stop() returns
+ * @core: mdev's functions; must stay until mdev_late_stop() returns
  *
  * What is registered in the meantime is bound in its turn. An entry that mdev
  * turns down is logged and stays, for the next time.
@@ -269,7 +234,7 @@ void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core)
 		list_move_tail(&entry->next, &late->bound);
 		mutex_unlock(&late->lock);
 
-		entry->error = mdev_late_bind(late, entry, true);
+		entry->error = late->core->bind(entry, true);
 		if (entry->error)
 			mdev_late_complain(entry);
 
@@ -307,7 +272,7 @@ void mdev_late_stop(struct mdev_late *late)
 		if (entry->state == MDEV_LATE_BOUND) {
 			entry->state = MDEV_LATE_BUSY;
 			mutex_unlock(&late->lock);
-			mdev_late_unbind(late, entry);
+			late->core->unbind(entry);
 			mutex_lock(&late->lock);
 		}
 		list_move(&entry->next, &late->pending);
@@ -320,7 +285,7 @@ EXPORT_SYMBOL_IF_KUNIT(mdev_late_stop);
 
 /**
  * mdev_late_attach - mdev_late_start() for the queue of this kernel's vendors
- * @core: mdev's entry points; must stay until mdev_late_detach() returns
+ * @core: mdev's functions; must stay until mdev_late_detach() returns
  *
  * Context: as mdev_late_start().
  */

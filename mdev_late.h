@@ -106,22 +106,14 @@ struct mdev_late_entry {
 	unsigned int nr_types;
 };
 
-/*
- * mdev's entry points, given to the queue while mdev is there. @late is for what
- * has waited for it.
+/**
+ * struct mdev_late_core - mdev, as the queue sees it
+ * @bind: register what a BUSY entry says; @waited: it was PENDING. 0 or a negative errno
+ * @unbind: take back @bind
  */
 struct mdev_late_core {
-	int (*register_device)(struct device *dev,
-			       const struct mdev_parent_ops *ops,
-			       enum mdev_abi abi, bool late);
-	void (*unregister_device)(struct device *dev);
-	int (*register_parent)(struct mdev_parent *parent, struct device *dev,
-			       struct mdev_driver *mdev_driver,
-			       struct mdev_type **types, unsigned int nr_types,
-			       bool late);
-	void (*unregister_parent)(struct mdev_parent *parent);
-	int (*register_driver)(struct mdev_driver *drv);
-	void (*unregister_driver)(struct mdev_driver *drv);
+	int (*bind)(const struct mdev_late_entry *entry, bool waited);
+	void (*unbind)(const struct mdev_late_entry *entry);
 };
 
 /**
@@ -154,6 +146,9 @@ void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core);
 void mdev_late_stop(struct mdev_late *late);
 void mdev_late_attach(const struct mdev_late_core *core);
 void mdev_late_detach(void);
+#else
+static inline void mdev_late_attach(const struct mdev_late_core *core) { }
+static inline void mdev_late_detach(void) { }
 #endif
 
 #endif /* MDEV_LATE_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The module's beginning and end, and what late binding calls of it.
+ * The module's beginning and end, and what late binding calls in it.
  */
 #include <linux/init.h>
 #include <linux/mdev.h>
@@ -9,34 +9,41 @@
 #include "mdev_late.h"
 #include "mdev_private.h"
 
-#if IS_ENABLED(CONFIG_VFIO_MDEV_LATE)
+static int mdev_vendor_bind(const struct mdev_late_entry *entry, bool waited)
+{
+	switch (entry->kind) {
+	case MDEV_LATE_DEVICE:
+		return mdev_parent_add_classic(entry->dev, entry->ops, entry->abi,
+					       waited);
+	case MDEV_LATE_PARENT:
+		return mdev_parent_add_modern(entry->parent, entry->dev,
+					      entry->driver, entry->types,
+					      entry->nr_types, waited);
+	case MDEV_LATE_DRIVER:
+		return mdev_driver_add(entry->driver);
+	}
+	return -EINVAL;
+}
+
+static void mdev_vendor_unbind(const struct mdev_late_entry *entry)
+{
+	switch (entry->kind) {
+	case MDEV_LATE_DEVICE:
+		mdev_parent_remove_classic(entry->dev);
+		break;
+	case MDEV_LATE_PARENT:
+		mdev_parent_remove_modern(entry->parent);
+		break;
+	case MDEV_LATE_DRIVER:
+		mdev_driver_remove(entry->driver);
+		break;
+	}
+}
+
 static const struct mdev_late_core mdev_late_core = {
-	.register_device	= mdev_parent_add_classic,
-	.unregister_device	= mdev_unregister_device,
-	.register_parent	= mdev_parent_add_modern,
-	.unregister_parent	= mdev_unregister_parent,
-	.register_driver	= mdev_register_driver,
-	.unregister_driver	= mdev_unregister_driver,
+	.bind	= mdev_vendor_bind,
+	.unbind	= mdev_vendor_unbind,
 };
-
-static void mdev_vendors_attach(void)
-{
-	mdev_late_attach(&mdev_late_core);
-}
-
-static void mdev_vendors_detach(void)
-{
-	mdev_late_detach();
-}
-#else
-static void mdev_vendors_attach(void)
-{
-}
-
-static void mdev_vendors_detach(void)
-{
-}
-#endif
 
 static int __init mdev_init(void)
 {
@@ -53,13 +60,13 @@ static int __init mdev_init(void)
 
 	mdev_debugfs_init();
 	/* last: vendors that are built in have waited for this */
-	mdev_vendors_attach();
+	mdev_late_attach(&mdev_late_core);
 	return 0;
 }
 
 static void __exit mdev_exit(void)
 {
-	mdev_vendors_detach();
+	mdev_late_detach();
 	mdev_debugfs_exit();
 	mdev_bus_exit();
 	mdev_parents_exit();

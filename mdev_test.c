@@ -1677,59 +1677,34 @@ static int late_note(const char *sign, const char *name)
 }
 
 /* KUnit's devices are called "TEST.NAME". */
-static const char *late_name(struct device *dev)
+static const char *late_name(const struct mdev_late_entry *entry)
 {
-	return strrchr(dev_name(dev), '.') + 1;
+	return entry->dev ? strrchr(dev_name(entry->dev), '.') + 1 :
+			    entry->driver->driver.name;
 }
 
-static int late_register_device(struct device *dev,
-				const struct mdev_parent_ops *ops,
-				enum mdev_abi abi, bool waited)
-{
-	return late_note(abi == MDEV_ABI_5_13 ? "*" : "+", late_name(dev));
-}
-
-static void late_unregister_device(struct device *dev)
-{
-	late_note("-", late_name(dev));
-}
-
-static int late_register_parent(struct mdev_parent *parent, struct device *dev,
-				struct mdev_driver *mdev_driver,
-				struct mdev_type **types, unsigned int nr_types,
-				bool waited)
+static int late_bind(const struct mdev_late_entry *entry, bool waited)
 {
 	int ret;
 
 	/* the real one does so, too, though not for as long */
-	memset(parent, 0, sizeof(*parent));
-	ret = late_note("+", late_name(dev));
-	parent->dev = dev;
+	if (entry->parent)
+		memset(entry->parent, 0, sizeof(*entry->parent));
+	ret = late_note(entry->abi == MDEV_ABI_5_13 ? "*" : "+",
+			late_name(entry));
+	if (entry->parent)
+		entry->parent->dev = entry->dev;
 	return ret;
 }
 
-static void late_unregister_parent(struct mdev_parent *parent)
+static void late_unbind(const struct mdev_late_entry *entry)
 {
-	late_note("-", late_name(parent->dev));
-}
-
-static int late_register_driver(struct mdev_driver *drv)
-{
-	return late_note("+", drv->driver.name);
-}
-
-static void late_unregister_driver(struct mdev_driver *drv)
-{
-	late_note("-", drv->driver.name);
+	late_note("-", late_name(entry));
 }
 
 static const struct mdev_late_core late_core = {
-	.register_device	= late_register_device,
-	.unregister_device	= late_unregister_device,
-	.register_parent	= late_register_parent,
-	.unregister_parent	= late_unregister_parent,
-	.register_driver	= late_register_driver,
-	.unregister_driver	= late_unregister_driver,
+	.bind	= late_bind,
+	.unbind	= late_unbind,
 };
 
 /* The notes since the last look. */
