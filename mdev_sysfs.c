@@ -9,15 +9,17 @@
 #include "mdev_private.h"
 #include "mdev_trace.h"
 
-/*
- * All files of a type are struct mdev_type_attribute: the classic vendor's and
- * the core's own.
- */
+/* A file of the core's own. Classic vendors bring struct mdev_type_attribute instead. */
+struct mdev_type_file {
+	struct attribute attr;
+	ssize_t (*show)(struct mdev_type_obj *type, char *buf);
+	ssize_t (*store)(struct mdev_type_obj *type, const char *buf,
+			 size_t count);
+};
 
-static ssize_t create_store(struct kobject *kobj, struct device *dev,
-			    const char *buf, size_t count)
+static ssize_t create_store(struct mdev_type_obj *type, const char *buf,
+			    size_t count)
 {
-	struct mdev_type_obj *type = to_type_obj(kobj);
 	size_t len = count;
 	guid_t uuid;
 	int ret;
@@ -35,42 +37,65 @@ static ssize_t create_store(struct kobject *kobj, struct device *dev,
 	return ret ?: count;
 }
 
-static MDEV_TYPE_ATTR_WO(create);
+static struct mdev_type_file mdev_type_file_create = __ATTR_WO(create);
 
-/* The vendor's functions may have the arguments of Linux 5.13; ours do not. */
-static bool mdev_type_file_is_mtype(const struct mdev_type_obj *type,
-				    const struct mdev_type_attribute *file)
+/* The vendor's functions may have the arguments of Linux 5.13. */
+
+static ssize_t mdev_vendor_show(struct mdev_type_obj *type,
+				struct attribute *attr, char *buf)
 {
-	return type->parent->abi == MDEV_ABI_5_13 &&
-	       file != &mdev_type_attr_create;
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+
+	if (!file->show)
+		return -EIO;
+	if (type->parent->abi == MDEV_ABI_5_13)
+		return file->show_mtype(type->type, file, buf);
+	return file->show(&type->kobj, type->parent->dev, buf);
+}
+
+static ssize_t mdev_vendor_store(struct mdev_type_obj *type,
+				 struct attribute *attr, const char *buf,
+				 size_t count)
+{
+	struct mdev_type_attribute *file =
+		container_of(attr, struct mdev_type_attribute, attr);
+
+	if (!file->store)
+		return -EIO;
+	if (type->parent->abi == MDEV_ABI_5_13)
+		return file->store_mtype(type->type, file, buf, count);
+	return file->store(&type->kobj, type->parent->dev, buf, count);
+}
+
+static bool mdev_file_is_vendors(const struct mdev_type_obj *type,
+				 const struct attribute *attr)
+{
+	return type->group && attr != &mdev_type_file_create.attr;
 }
 
 static ssize_t mdev_type_show(struct kobject *kobj, struct attribute *attr,
 			      char *buf)
 {
-	struct mdev_type_attribute *file =
-		container_of(attr, struct mdev_type_attribute, attr);
+	struct mdev_type_file *file =
+		container_of(attr, struct mdev_type_file, attr);
 	struct mdev_type_obj *type = to_type_obj(kobj);
 
-	if (!file->show)
-		return -EIO;
-	if (mdev_type_file_is_mtype(type, file))
-		return file->show_mtype(type->type, file, buf);
-	return file->show(kobj, type->parent->dev, buf);
+	if (mdev_file_is_vendors(type, attr))
+		return mdev_vendor_show(type, attr, buf);
+	return file->show ? file->show(type, buf) : -EIO;
 }
 
 static ssize_t mdev_type_store(struct kobject *kobj, struct attribute *attr,
 			       const char *buf, size_t count)
 {
-	struct mdev_type_attribute *file =
-		container_of(attr, struct mdev_type_attribute, attr);
+	struct mdev_type_file *file =
+		container_of(attr, struct mdev_type_file, attr);
 	struct mdev_type_obj *type = to_type_obj(kobj);
 
-	if (!file->store)
-		return -EIO;
-	if (mdev_type_file_is_mtype(type, file))
-		return file->store_mtype(type->type, file, buf, count);
-	return file->store(kobj, type->parent->dev, buf, count);
+	if (mdev_file_is_vendors(type, attr))
+		return mdev_vendor_store(type, attr, buf, count);
+	return file->store ? file->store(type, buf, count) : -EIO;
 }
 
 static const struct sysfs_ops mdev_type_sysfs_ops = {
@@ -80,29 +105,23 @@ static const struct sysfs_ops mdev_type_sysfs_ops = {
 
 /* The files below are for modern vendors; classic ones bring their own. */
 
-static ssize_t name_show(struct kobject *kobj, struct device *dev, char *buf)
+static ssize_t name_show(struct mdev_type_obj *type, char *buf)
 {
-	struct mdev_type *type = to_type_obj(kobj)->type;
-
-	return sysfs_emit(buf, "%s\n", type->pretty_name ?: type->sysfs_name);
+	return sysfs_emit(buf, "%s\n",
+			  type->type->pretty_name ?: type->type->sysfs_name);
 }
 
-static MDEV_TYPE_ATTR_RO(name);
+static struct mdev_type_file mdev_type_file_name = __ATTR_RO(name);
 
-static ssize_t device_api_show(struct kobject *kobj, struct device *dev,
-			       char *buf)
+static ssize_t device_api_show(struct mdev_type_obj *type, char *buf)
 {
-	struct mdev_driver *drv = to_type_obj(kobj)->parent->driver;
-
-	return sysfs_emit(buf, "%s\n", drv->device_api);
+	return sysfs_emit(buf, "%s\n", type->parent->driver->device_api);
 }
 
-static MDEV_TYPE_ATTR_RO(device_api);
+static struct mdev_type_file mdev_type_file_device_api = __ATTR_RO(device_api);
 
-static ssize_t available_instances_show(struct kobject *kobj,
-					struct device *dev, char *buf)
+static ssize_t available_instances_show(struct mdev_type_obj *type, char *buf)
 {
-	struct mdev_type_obj *type = to_type_obj(kobj);
 	struct mdev_driver *drv = type->parent->driver;
 	unsigned int available;
 
@@ -113,30 +132,28 @@ static ssize_t available_instances_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%u\n", available);
 }
 
-static MDEV_TYPE_ATTR_RO(available_instances);
+static struct mdev_type_file mdev_type_file_available_instances =
+	__ATTR_RO(available_instances);
 
-static ssize_t description_show(struct kobject *kobj, struct device *dev,
-				char *buf)
+static ssize_t description_show(struct mdev_type_obj *type, char *buf)
 {
-	struct mdev_type_obj *type = to_type_obj(kobj);
-
 	return type->parent->driver->show_description(type->type, buf);
 }
 
-static MDEV_TYPE_ATTR_RO(description);
+static struct mdev_type_file mdev_type_file_description = __ATTR_RO(description);
 
 static struct attribute *mdev_type_modern_attrs[] = {
-	&mdev_type_attr_name.attr,
-	&mdev_type_attr_device_api.attr,
-	&mdev_type_attr_available_instances.attr,
-	&mdev_type_attr_description.attr,
+	&mdev_type_file_name.attr,
+	&mdev_type_file_device_api.attr,
+	&mdev_type_file_available_instances.attr,
+	&mdev_type_file_description.attr,
 	NULL
 };
 
 static umode_t mdev_type_modern_is_visible(struct kobject *kobj,
 					   struct attribute *attr, int n)
 {
-	if (attr == &mdev_type_attr_description.attr &&
+	if (attr == &mdev_type_file_description.attr &&
 	    !to_type_obj(kobj)->parent->driver->show_description)
 		return 0;
 	return attr->mode;
@@ -269,7 +286,7 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 	if (ret)
 		goto err_devices;
 	/* last, when all that a new device needs is there */
-	ret = sysfs_create_file(&type->kobj, &mdev_type_attr_create.attr);
+	ret = sysfs_create_file(&type->kobj, &mdev_type_file_create.attr);
 	if (ret)
 		goto err_devices;
 
