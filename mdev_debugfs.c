@@ -93,7 +93,7 @@ static int devices_show(struct seq_file *m, void *v)
 		return 0;
 	}
 
-	mdev_parent_copy_name(obj->type->parent, parent, sizeof(parent));
+	mdev_parent_copy_name(mdev_parent_of(obj), parent, sizeof(parent));
 	mdev_driver_copy_name(&obj->mdev.dev, driver, sizeof(driver));
 	seq_printf(m, "%pUl %s %s %s %s ", &obj->mdev.uuid, parent,
 		   kobject_name(&obj->type->kobj),

@@ -170,7 +170,7 @@ static void mdev_device_remove_links(struct mdev_device_obj *obj)
 static const struct attribute_group **
 mdev_vendor_groups(struct mdev_device_obj *obj)
 {
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	const struct mdev_parent_ops *ops = mdev_parent_of(obj)->ops;
 
 	return ops ? ops->mdev_attr_groups : NULL;
 }
@@ -222,7 +222,7 @@ static void mdev_device_revive(struct mdev_device_obj *obj)
 /* Ask whoever has the device open to close it; now and then, say who that is. */
 static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 {
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	const struct mdev_parent_ops *ops = mdev_parent_of(obj)->ops;
 	struct device *dev = &obj->mdev.dev;
 	struct mdev_holder holder;
 
@@ -234,7 +234,7 @@ static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 	}
 
 	trace_mdev_wait(dev, holder.pid, holder.comm,
-			mdev_parent_leaving(obj->type->parent), count);
+			mdev_parent_leaving(mdev_parent_of(obj)), count);
 	if (count % MDEV_ASKS_PER_MESSAGE == 0)
 		dev_warn(dev, "to be removed, but held open by %s[%d]: %s\n",
 			 holder.comm, holder.pid,
@@ -262,7 +262,7 @@ static bool mdev_ask_due(unsigned long *next)
  */
 static int mdev_device_wait_closed(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	unsigned long next = jiffies;
 	unsigned int count = 0;
 	bool busy;
@@ -290,7 +290,7 @@ static int mdev_device_wait_closed(struct mdev_device_obj *obj)
  */
 static int mdev_device_claim(struct mdev_device_obj *obj)
 {
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	const struct mdev_parent_ops *ops = mdev_parent_of(obj)->ops;
 	bool held = false;
 	int ret = 0;
 
@@ -323,7 +323,7 @@ static int mdev_device_claim(struct mdev_device_obj *obj)
 /* Undo the vendor's part of a device whose driver is unbound, or never was. */
 static int mdev_vendor_remove(struct mdev_device_obj *obj)
 {
-	const struct mdev_parent_ops *ops = obj->type->parent->ops;
+	const struct mdev_parent_ops *ops = mdev_parent_of(obj)->ops;
 
 	if (!ops)
 		return 0;
@@ -333,7 +333,7 @@ static int mdev_vendor_remove(struct mdev_device_obj *obj)
 
 static int mdev_vendor_create(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	const struct mdev_parent_ops *ops = parent->ops;
 	int ret;
 
@@ -363,7 +363,7 @@ static void mdev_device_unbind_work(struct work_struct *work)
 {
 	struct mdev_device_obj *obj = container_of(work, struct mdev_device_obj,
 						   unbind_work);
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	bool revive;
 
 	device_release_driver(&obj->mdev.dev);
@@ -387,7 +387,7 @@ static void mdev_device_unbind_work(struct work_struct *work)
 
 static bool mdev_device_unbind_over(struct mdev_device_obj *obj)
 {
-	return !mdev_device_busy(obj) || mdev_parent_leaving(obj->type->parent);
+	return !mdev_device_busy(obj) || mdev_parent_leaving(mdev_parent_of(obj));
 }
 
 /*
@@ -397,7 +397,7 @@ static bool mdev_device_unbind_over(struct mdev_device_obj *obj)
  */
 static int mdev_device_unbind(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	struct device *dev = &obj->mdev.dev;
 	int ret = 0;
 
@@ -435,10 +435,10 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 	struct device *dev = &obj->mdev.dev;
 	int ret = 0;
 
-	lockdep_assert_held(&obj->type->parent->unreg_sem);
+	lockdep_assert_held(&mdev_parent_of(obj)->unreg_sem);
 
 	/* the drivers of modern vendors wait as they like */
-	if (forced || !obj->type->parent->ops)
+	if (forced || !mdev_parent_of(obj)->ops)
 		device_release_driver(dev);
 	else
 		ret = mdev_device_unbind(obj);
@@ -461,7 +461,7 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 
 static void mdev_device_list(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 
 	spin_lock(&parent->devices_lock);
 	list_add_tail(&obj->mdev.next, &parent->devices);
@@ -471,7 +471,7 @@ static void mdev_device_list(struct mdev_device_obj *obj)
 
 static void mdev_device_unlist(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 
 	spin_lock(&parent->devices_lock);
 	list_del(&obj->mdev.next);
@@ -482,7 +482,7 @@ static void mdev_device_unlist(struct mdev_device_obj *obj)
 /* The last of a retired device: its name, UUID and quota are free after this. */
 static void mdev_device_destroy(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 
 	lockdep_assert_held(&parent->unreg_sem);
 

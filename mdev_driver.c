@@ -48,7 +48,7 @@ static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
 static int mdev_match(struct device *dev, const struct device_driver *drv)
 {
 	struct mdev_device_obj *obj = dev_to_device_obj(dev);
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	struct mdev_driver *wanted;
 
 	wanted = parent->ops ? READ_ONCE(mdev_bridge) : parent->driver;
@@ -101,7 +101,7 @@ static void mdev_remove(struct device *dev)
 
 static int mdev_uevent(const struct device *dev, struct kobj_uevent_env *env)
 {
-	if (!dev_to_device_obj(dev)->type->parent->ops)
+	if (!mdev_parent_of(dev_to_device_obj(dev))->ops)
 		return 0;
 	return add_uevent_var(env, "MODALIAS=" MDEV_CLASSIC_MODALIAS);
 }
@@ -243,7 +243,7 @@ static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
  */
 int mdev_bus_attach(struct mdev_device_obj *obj)
 {
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 	struct device *dev = &obj->mdev.dev;
 	int ret = 0;
 
@@ -354,6 +354,6 @@ EXPORT_SYMBOL_GPL(mdev_unregister_bridge);
  */
 const struct mdev_parent_ops *mdev_classic_ops(struct mdev_device *mdev)
 {
-	return to_device_obj(mdev)->type->parent->ops;
+	return mdev_parent_of(to_device_obj(mdev))->ops;
 }
 EXPORT_SYMBOL_GPL(mdev_classic_ops);

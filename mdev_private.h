@@ -293,6 +293,11 @@ static inline struct mdev_device_obj *dev_to_device_obj(const struct device *dev
 	return container_of(dev, struct mdev_device_obj, mdev.dev);
 }
 
+static inline struct mdev_parent_obj *mdev_parent_of(const struct mdev_device_obj *obj)
+{
+	return obj->type->parent;
+}
+
 static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
 {
 	return container_of(kobj, struct mdev_type_obj, kobj);

@@ -88,7 +88,7 @@ int mdev_open(struct mdev_device *mdev)
 	spin_lock(&obj->lock);
 	if (obj->state != MDEV_REMOVING) {
 		WRITE_ONCE(obj->users, obj->users + 1);
-		atomic_inc(&obj->type->parent->open);
+		atomic_inc(&mdev_parent_of(obj)->open);
 		obj->holder.pid = task_tgid_nr(current);
 		mdev_copy_comm(obj->holder.comm, current->comm);
 		ret = 0;
@@ -109,7 +109,7 @@ EXPORT_SYMBOL_GPL(mdev_open);
 void mdev_open_failed(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
-	struct mdev_parent_obj *parent = obj->type->parent;
+	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
