@@ -46,7 +46,7 @@ static void mdev_parent_show(struct mdev_parent_obj *parent, void *arg)
 		   parent->handle ? "modern" : "classic",
 		   parent->late ? "-late" : "", mdev_owner_name(parent),
 		   states[parent->state], kref_read(&parent->ref),
-		   READ_ONCE(parent->nr_devices), atomic_read(&parent->open));
+		   READ_ONCE(parent->nr_devices), atomic_read(&parent->nr_open));
 	/* vendors that count themselves are asked by "available_instances" */
 	if (drv && !drv->get_available)
 		seq_printf(m, "%d\n", atomic_read(&parent->available));
@@ -101,7 +101,7 @@ static int devices_show(struct seq_file *m, void *v)
 	if (mdev_device_holder(obj, &holder))
 		seq_printf(m, "%d %s\n", holder.pid, holder.comm);
 	else
-		seq_puts(m, mdev_device_in_vfio(obj) ? "- vfio\n" : "- -\n");
+		seq_puts(m, mdev_device_held(obj) ? "- vfio\n" : "- -\n");
 	return 0;
 }
 

@@ -300,8 +300,8 @@ static int mdev_device_claim(struct mdev_device_obj *obj)
 	} else if (obj->state == MDEV_REMOVING) {
 		ret = -ENODEV;
 	} else if (ops && !ops->request) {
-		held = !obj->users && mdev_device_in_vfio_locked(obj);
-		if (obj->users || held)
+		held = !obj->open && mdev_device_held_locked(obj);
+		if (obj->open || held)
 			ret = -EBUSY;
 	}
 	if (!ret)

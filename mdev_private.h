@@ -141,7 +141,7 @@ enum mdev_parent_state {
  * @devices_lock: protects @devices and @nr_devices
  * @devices: all devices of this parent, by mdev_device.next
  * @nr_devices: how many are in @devices
- * @open: how many devices are open
+ * @nr_open: how many devices are open
  * @late: it was registered before mdev was there
  * @wait: for devices to be closed, and for the end of READY
  */
@@ -164,7 +164,7 @@ struct mdev_parent_obj {
 	spinlock_t devices_lock;	/* protects devices, nr_devices */
 	struct list_head devices;
 	unsigned int nr_devices;
-	atomic_t open;
+	atomic_t nr_open;
 	bool late;
 	wait_queue_head_t wait;
 };
@@ -249,9 +249,10 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @missed: while it was REMOVING, a driver came by or went
  * @unbinding: @unbind_work is queued or at it
  * @revive: whoever queued @unbind_work has given up
- * @held: does VFIO hold it? While the bridge knows
- * @users: 1 while the VFIO device is open, classic door only
- * @holder: who has it open, or had
+ * @held: asks the bridge whether VFIO holds the device, be it open or not; NULL if there
+ *	is nobody to ask
+ * @open: from mdev_open() to mdev_close(), classic door only
+ * @holder: the process that opened it last
  */
 struct mdev_device_obj {
 	struct mdev_device mdev;
@@ -271,7 +272,7 @@ struct mdev_device_obj {
 	bool unbinding;
 	bool revive;
 	bool (*held)(struct mdev_device *mdev);
-	unsigned int users;
+	bool open;
 	struct mdev_holder holder;
 };
 
@@ -319,8 +320,8 @@ void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound);
 bool mdev_device_may_match(struct mdev_device_obj *obj);
 bool mdev_device_may_bind(struct mdev_device_obj *obj);
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder);
-bool mdev_device_in_vfio(struct mdev_device_obj *obj);
-bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj);
+bool mdev_device_held(struct mdev_device_obj *obj);
+bool mdev_device_held_locked(struct mdev_device_obj *obj);
 bool mdev_device_idle(struct mdev_device_obj *obj);
 bool mdev_device_busy(struct mdev_device_obj *obj);
 

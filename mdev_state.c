@@ -87,8 +87,8 @@ int mdev_open(struct mdev_device *mdev)
 
 	spin_lock(&obj->lock);
 	if (obj->state != MDEV_REMOVING) {
-		WRITE_ONCE(obj->users, obj->users + 1);
-		atomic_inc(&mdev_parent_of(obj)->open);
+		WRITE_ONCE(obj->open, true);
+		atomic_inc(&mdev_parent_of(obj)->nr_open);
 		obj->holder.pid = task_tgid_nr(current);
 		mdev_copy_comm(obj->holder.comm, current->comm);
 		ret = 0;
@@ -113,8 +113,8 @@ void mdev_open_failed(struct mdev_device *mdev)
 
 	/* the wakeup must not come after whoever waits has freed the parent */
 	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->users, obj->users - 1);
-	atomic_dec(&parent->open);
+	WRITE_ONCE(obj->open, false);
+	atomic_dec(&parent->nr_open);
 	wake_up_all(&parent->wait);
 	spin_unlock(&obj->lock);
 }
@@ -146,7 +146,7 @@ EXPORT_SYMBOL_GPL(mdev_close);
  */
 bool mdev_is_open(struct mdev_device *mdev)
 {
-	return READ_ONCE(to_device_obj(mdev)->users);
+	return READ_ONCE(to_device_obj(mdev)->open);
 }
 EXPORT_SYMBOL_GPL(mdev_is_open);
 
@@ -157,7 +157,7 @@ bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
 
 	memset(holder, 0, sizeof(*holder));
 	spin_lock(&obj->lock);
-	open = obj->users;
+	open = obj->open;
 	if (open)
 		*holder = obj->holder;
 	spin_unlock(&obj->lock);
@@ -183,7 +183,7 @@ void mdev_set_held(struct mdev_device *mdev,
 }
 EXPORT_SYMBOL_GPL(mdev_set_held);
 
-bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj)
+bool mdev_device_held_locked(struct mdev_device_obj *obj)
 {
 	lockdep_assert_held(&obj->lock);
 
@@ -191,12 +191,12 @@ bool mdev_device_in_vfio_locked(struct mdev_device_obj *obj)
 }
 
 /* Does VFIO hold it, be it open or not? */
-bool mdev_device_in_vfio(struct mdev_device_obj *obj)
+bool mdev_device_held(struct mdev_device_obj *obj)
 {
 	bool held;
 
 	spin_lock(&obj->lock);
-	held = mdev_device_in_vfio_locked(obj);
+	held = mdev_device_held_locked(obj);
 	spin_unlock(&obj->lock);
 	return held;
 }
@@ -208,8 +208,7 @@ bool mdev_device_idle(struct mdev_device_obj *obj)
 
 	/* the lock makes sure that mdev_close() is through */
 	spin_lock(&obj->lock);
-	idle = !obj->users && !obj->unbinding &&
-	       !mdev_device_in_vfio_locked(obj);
+	idle = !obj->open && !obj->unbinding && !mdev_device_held_locked(obj);
 	spin_unlock(&obj->lock);
 	return idle;
 }
@@ -220,7 +219,7 @@ bool mdev_device_busy(struct mdev_device_obj *obj)
 	bool busy;
 
 	spin_lock(&obj->lock);
-	busy = obj->users || obj->unbinding;
+	busy = obj->open || obj->unbinding;
 	spin_unlock(&obj->lock);
 	return busy;
 }

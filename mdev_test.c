@@ -1148,11 +1148,11 @@ static void open_in_state(struct kunit *test)
 		ret = mdev_open(v->mdev);
 		KUNIT_EXPECT_EQ(test, expected[i], ret);
 		KUNIT_EXPECT_EQ(test, !ret, mdev_is_open(v->mdev));
-		KUNIT_EXPECT_EQ(test, !ret, atomic_read(&parent->open));
+		KUNIT_EXPECT_EQ(test, !ret, atomic_read(&parent->nr_open));
 		if (!ret)
 			mdev_close(v->mdev);
 		KUNIT_EXPECT_FALSE(test, mdev_is_open(v->mdev));
-		KUNIT_EXPECT_EQ(test, 0, atomic_read(&parent->open));
+		KUNIT_EXPECT_EQ(test, 0, atomic_read(&parent->nr_open));
 	}
 }
 

@@ -91,7 +91,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 		if (ret)
 			goto err_memory;
 	}
-	vfio_mdev_set_opened(vm, true);
+	vfio_mdev_set_vendor_open(vm, true);
 	return 0;
 
 err_memory:
@@ -120,7 +120,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
-	vfio_mdev_set_opened(vm, false);
+	vfio_mdev_set_vendor_open(vm, false);
 	vfio_mdev_memory_end(vm);
 	if (vm->ops->release)
 		vm->ops->release(mdev_of(vm));

@@ -190,8 +190,8 @@ struct vfio_mdev_listener {
 /**
  * struct vfio_mdev_memory - user memory, as a vendor uses it
  * @vm: the device
- * @opened_lock: protects @opened, and keeps the vendor from being closed
- * @opened: the vendor's open has returned, its release was not called yet
+ * @vendor_lock: protects @vendor_open, and keeps the vendor from being closed
+ * @vendor_open: the vendor's open has returned, its release was not called yet
  * @listeners_sem: protects @listeners; held for read while they are called
  * @listeners: told of unmapped ranges like the vendor's op
  * @lock: protects the members below, innermost but for vfio_mdev_unmaps_lock
@@ -211,8 +211,8 @@ struct vfio_mdev_listener {
  */
 struct vfio_mdev_memory {
 	struct vfio_mdev *vm;
-	struct mutex opened_lock;	/* protects opened */
-	bool opened;
+	struct mutex vendor_lock;	/* protects vendor_open */
+	bool vendor_open;
 	struct rw_semaphore listeners_sem;	/* protects listeners */
 	struct list_head listeners;
 	spinlock_t lock;		/* protects what follows */
@@ -1342,7 +1342,7 @@ static struct vfio_mdev_memory *vfio_mdev_memory_alloc(struct vfio_mdev *vm,
 	if (!mem)
 		return NULL;
 	mem->vm = vm;
-	mutex_init(&mem->opened_lock);
+	mutex_init(&mem->vendor_lock);
 	init_rwsem(&mem->listeners_sem);
 	INIT_LIST_HEAD(&mem->listeners);
 	spin_lock_init(&mem->lock);
@@ -1492,13 +1492,13 @@ void vfio_mdev_memory_free(struct vfio_mdev *vm)
 	kfree(mem);
 }
 
-void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened)
+void vfio_mdev_set_vendor_open(struct vfio_mdev *vm, bool open)
 {
 	struct vfio_mdev_memory *mem = vm->memory;
 
-	mutex_lock(&mem->opened_lock);
-	mem->opened = opened;
-	mutex_unlock(&mem->opened_lock);
+	mutex_lock(&mem->vendor_lock);
+	mem->vendor_open = open;
+	mutex_unlock(&mem->vendor_lock);
 }
 
 /*
@@ -1516,10 +1516,10 @@ int vfio_mdev_while_open(struct vfio_mdev *vm,
 	mem = smp_load_acquire(&vm->memory);
 	if (!mem)
 		return ret;
-	mutex_lock(&mem->opened_lock);
-	if (mem->opened)
+	mutex_lock(&mem->vendor_lock);
+	if (mem->vendor_open)
 		ret = function(vm, arg);
-	mutex_unlock(&mem->opened_lock);
+	mutex_unlock(&mem->vendor_lock);
 	return ret;
 }
 

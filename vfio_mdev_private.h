@@ -56,7 +56,7 @@ int vfio_mdev_memory_begin(struct vfio_mdev *vm);
 void vfio_mdev_memory_end(struct vfio_mdev *vm);
 void vfio_mdev_memory_forget(struct vfio_mdev *vm);
 void vfio_mdev_memory_free(struct vfio_mdev *vm);
-void vfio_mdev_set_opened(struct vfio_mdev *vm, bool opened);
+void vfio_mdev_set_vendor_open(struct vfio_mdev *vm, bool open);
 int vfio_mdev_while_open(struct vfio_mdev *vm,
 			 int (*function)(struct vfio_mdev *vm, void *arg),
 			 void *arg);
