@@ -583,7 +583,7 @@ static const struct attribute_group *mdev_device_groups[] = {
 
 /* @step: where to note what is tried: on failure, that is what has failed. */
 static int mdev_device_create_locked(struct mdev_type_obj *type,
-				     const guid_t *uuid, const char **step)
+				     const guid_t *uuid, enum mdev_step *step)
 {
 	struct mdev_parent_obj *parent = type->parent;
 	struct mdev_device_obj *obj;
@@ -592,7 +592,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 
 	lockdep_assert_held(&parent->unreg_sem);
 
-	*step = "alloc";
+	*step = MDEV_STEP_ALLOC;
 	obj = mdev_device_alloc(type, uuid);
 	if (!obj)
 		return -ENOMEM;
@@ -600,20 +600,20 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 	dev = &obj->mdev.dev;
 	dev->groups = mdev_device_groups;
 
-	*step = "uuid";
+	*step = MDEV_STEP_UUID;
 	ret = mdev_uuid_claim(obj);
 	if (ret)
 		goto err_put;
-	*step = "quota";
+	*step = MDEV_STEP_QUOTA;
 	ret = mdev_quota_claim(parent);
 	if (ret)
 		goto err_uuid;
-	*step = "vendor";
+	*step = MDEV_STEP_VENDOR;
 	ret = mdev_vendor_create(obj);
 	if (ret)
 		goto err_quota;
 
-	*step = "sysfs";
+	*step = MDEV_STEP_SYSFS;
 	/* udev is told of the device when there is all it may look at */
 	dev_set_uevent_suppress(dev, true);
 	ret = device_add(dev);
@@ -630,11 +630,10 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 	dev_set_uevent_suppress(dev, false);
 	kobject_uevent(&dev->kobj, KOBJ_ADD);
 
-	*step = "bind";
+	*step = MDEV_STEP_BIND;
 	ret = mdev_bus_attach(obj);
 	if (ret)
 		goto err_attach;
-	*step = "";
 	return 0;
 
 err_attach:
@@ -670,7 +669,7 @@ int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
 {
 	u64 start = trace_mdev_create_enabled() ? ktime_get_ns() : 0;
 	struct mdev_parent_obj *parent = type->parent;
-	const char *step = "parent";
+	enum mdev_step step = MDEV_STEP_PARENT;
 	int ret;
 
 	if (parent->ops) {

@@ -209,6 +209,28 @@ enum mdev_device_state {
 };
 
 /**
+ * enum mdev_step - what a create does, to trace which step has failed
+ * @MDEV_STEP_PARSE: what was written to "create" is to be a UUID
+ * @MDEV_STEP_PARENT: the parent is to be READY
+ * @MDEV_STEP_ALLOC: memory
+ * @MDEV_STEP_UUID: no other device is to have it
+ * @MDEV_STEP_QUOTA: an instance is to be left
+ * @MDEV_STEP_VENDOR: the vendor's create
+ * @MDEV_STEP_SYSFS: the device, its links and the vendor's files
+ * @MDEV_STEP_BIND: the driver's probe
+ */
+enum mdev_step {
+	MDEV_STEP_PARSE,
+	MDEV_STEP_PARENT,
+	MDEV_STEP_ALLOC,
+	MDEV_STEP_UUID,
+	MDEV_STEP_QUOTA,
+	MDEV_STEP_VENDOR,
+	MDEV_STEP_SYSFS,
+	MDEV_STEP_BIND,
+};
+
+/**
  * struct mdev_holder - who has opened a device
  * @pid: thread group
  * @comm: its name at that time, as mdev_copy_comm() has it

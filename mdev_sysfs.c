@@ -29,7 +29,7 @@ static ssize_t create_store(struct mdev_type_obj *type, const char *buf,
 	    (buf[UUID_STRING_LEN] == '\n' || buf[UUID_STRING_LEN] == '\0'))
 		len--;
 	if (len != UUID_STRING_LEN || guid_parse(buf, &uuid)) {
-		trace_mdev_create(type, &guid_null, "parse", -EINVAL, 0);
+		trace_mdev_create(type, &guid_null, MDEV_STEP_PARSE, -EINVAL, 0);
 		return -EINVAL;
 	}
 

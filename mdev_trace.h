@@ -81,16 +81,26 @@ TRACE_EVENT(mdev_parent_unregister,
 		  __entry->late, __entry->devices, __entry->ns)
 );
 
-/* @step: what failed, or an empty string */
+/* for perf and others, which do not know our names */
+TRACE_DEFINE_ENUM(MDEV_STEP_PARSE);
+TRACE_DEFINE_ENUM(MDEV_STEP_PARENT);
+TRACE_DEFINE_ENUM(MDEV_STEP_ALLOC);
+TRACE_DEFINE_ENUM(MDEV_STEP_UUID);
+TRACE_DEFINE_ENUM(MDEV_STEP_QUOTA);
+TRACE_DEFINE_ENUM(MDEV_STEP_VENDOR);
+TRACE_DEFINE_ENUM(MDEV_STEP_SYSFS);
+TRACE_DEFINE_ENUM(MDEV_STEP_BIND);
+
+/* @step: what failed, if @ret is not 0 */
 TRACE_EVENT(mdev_create,
 	TP_PROTO(struct mdev_type_obj *type, const guid_t *uuid,
-		 const char *step, int ret, u64 ns),
+		 enum mdev_step step, int ret, u64 ns),
 	TP_ARGS(type, uuid, step, ret, ns),
 	TP_STRUCT__entry(
 		__array(char, uuid, UUID_STRING_LEN + 1)
 		MDEV_STRING(parent, mdev_parent_name(type))
 		MDEV_STRING(type, mdev_type_name_of(type))
-		MDEV_STRING(step, step)
+		__field(int, step)
 		__field(int, ret)
 		__field(u64, ns)
 	),
@@ -98,13 +108,24 @@ TRACE_EVENT(mdev_create,
 		snprintf(__entry->uuid, sizeof(__entry->uuid), "%pUl", uuid);
 		MDEV_ASSIGN(parent, mdev_parent_name(type));
 		MDEV_ASSIGN(type, mdev_type_name_of(type));
-		MDEV_ASSIGN(step, step);
+		__entry->step = step;
 		__entry->ret = ret;
 		__entry->ns = ns;
 	),
 	TP_printk("uuid=%s parent=%s type=%s ret=%d failed=%s ns=%llu",
 		  __entry->uuid, __get_str(parent), __get_str(type),
-		  __entry->ret, __get_str(step), __entry->ns)
+		  __entry->ret,
+		  __entry->ret ?
+		  __print_symbolic(__entry->step,
+				   { MDEV_STEP_PARSE,	"parse" },
+				   { MDEV_STEP_PARENT,	"parent" },
+				   { MDEV_STEP_ALLOC,	"alloc" },
+				   { MDEV_STEP_UUID,	"uuid" },
+				   { MDEV_STEP_QUOTA,	"quota" },
+				   { MDEV_STEP_VENDOR,	"vendor" },
+				   { MDEV_STEP_SYSFS,	"sysfs" },
+				   { MDEV_STEP_BIND,	"bind" }) : "",
+		  __entry->ns)
 );
 
 /* @forced: because the parent is unregistered */
