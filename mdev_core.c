@@ -215,7 +215,7 @@ static int mdev_parent_publish(struct mdev_parent_obj *parent)
 	return 0;
 }
 
-static void mdev_parent_unregister(struct mdev_parent_obj *parent)
+static void mdev_parent_withdraw(struct mdev_parent_obj *parent)
 {
 	struct device *dev = parent->dev;
 	u64 start = trace_mdev_parent_unregister_enabled() ? ktime_get_ns() : 0;
@@ -295,7 +295,7 @@ void mdev_parent_remove_classic(struct device *dev)
 		dev_err(dev, "mdev: not registered, cannot unregister\n");
 		return;
 	}
-	mdev_parent_unregister(parent);
+	mdev_parent_withdraw(parent);
 }
 
 /* What mdev_register_parent() and late binding do. */
@@ -351,7 +351,7 @@ void mdev_parent_remove_modern(struct mdev_parent *parent)
 	mutex_unlock(&mdev_parents_lock);
 
 	if (claimed)
-		mdev_parent_unregister(obj);
+		mdev_parent_withdraw(obj);
 }
 
 int mdev_parents_init(void)

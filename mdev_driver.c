@@ -45,7 +45,7 @@ static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
  * A modern device belongs to its parent's driver, a classic one to the bridge.
  * Devices that are not complete are attached by whoever creates them.
  */
-static int mdev_match(struct device *dev, const struct device_driver *drv)
+static int mdev_bus_match(struct device *dev, const struct device_driver *drv)
 {
 	struct mdev_device_obj *obj = dev_to_device_obj(dev);
 	struct mdev_parent_obj *parent = mdev_parent_of(obj);
@@ -65,7 +65,7 @@ static bool mdev_driver_pins(const struct mdev_driver *drv)
 	return !drv->driver.owner;
 }
 
-static int mdev_probe(struct device *dev)
+static int mdev_bus_probe(struct device *dev)
 {
 	struct mdev_driver *drv = to_mdev_driver(dev->driver);
 	struct mdev_device_obj *obj = dev_to_device_obj(dev);
@@ -82,13 +82,13 @@ static int mdev_probe(struct device *dev)
 	if (ret)
 		return ret;
 	mdev_device_set_bound(obj, true);
-	/* dropped in mdev_remove() */
+	/* dropped in mdev_bus_remove() */
 	if (mdev_driver_pins(drv))
 		__module_get(THIS_MODULE);
 	return 0;
 }
 
-static void mdev_remove(struct device *dev)
+static void mdev_bus_remove(struct device *dev)
 {
 	struct mdev_driver *drv = to_mdev_driver(dev->driver);
 
@@ -99,7 +99,7 @@ static void mdev_remove(struct device *dev)
 		module_put(THIS_MODULE);
 }
 
-static int mdev_uevent(const struct device *dev, struct kobj_uevent_env *env)
+static int mdev_bus_uevent(const struct device *dev, struct kobj_uevent_env *env)
 {
 	if (!mdev_parent_of(dev_to_device_obj(dev))->ops)
 		return 0;
@@ -109,10 +109,10 @@ static int mdev_uevent(const struct device *dev, struct kobj_uevent_env *env)
 /* const where the driver core lets a bus be const, that is, not on 6.1 */
 static typeof(*((struct device *)NULL)->bus) mdev_bus = {
 	.name		= "mdev",
-	.match		= mdev_match,
-	.uevent		= mdev_uevent,
-	.probe		= mdev_probe,
-	.remove		= mdev_remove,
+	.match		= mdev_bus_match,
+	.uevent		= mdev_bus_uevent,
+	.probe		= mdev_bus_probe,
+	.remove		= mdev_bus_remove,
 };
 
 /*

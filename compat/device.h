@@ -20,13 +20,13 @@
  */
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
-#define mdev_match(dev_, drv_) \
-	mdev_match(struct device *dev, struct device_driver *drv)
+#define mdev_bus_match(dev_, drv_) \
+	mdev_bus_match(struct device *dev, struct device_driver *drv)
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-#define mdev_uevent(dev_, env_) \
-	mdev_uevent(struct device *dev, struct kobj_uevent_env *env)
+#define mdev_bus_uevent(dev_, env_) \
+	mdev_bus_uevent(struct device *dev, struct kobj_uevent_env *env)
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)

@@ -177,7 +177,7 @@ inline unbind()
 }
 
 /* The end of a bind, with the device locked. */
-inline mdev_probe()
+inline mdev_bus_probe()
 {
 #ifdef NO_PROBE_CHECK
 	ok = true;
@@ -201,7 +201,7 @@ inline mdev_bus_attach()
 	device_lock();
 	if
 	:: dev[d].bound -> ok = true
-	:: else -> mdev_probe()
+	:: else -> mdev_bus_probe()
 	fi;
 	device_unlock();
 	if
@@ -528,7 +528,7 @@ proctype binder()
 			:: ok ->
 				device_lock();
 				if
-				:: !dev[d].bound -> mdev_probe()
+				:: !dev[d].bound -> mdev_bus_probe()
 				:: else
 				fi;
 				device_unlock()
@@ -546,7 +546,7 @@ proctype binder()
 	od
 }
 
-/* mdev_parent_unregister() */
+/* mdev_parent_withdraw() */
 proctype vendor()
 {
 	bool ok, again;
