@@ -3,7 +3,7 @@
  * What a classic vendor asks of the bridge: passed on while its device is open.
  *
  * A vendor may have threads of its own that ask at any time between @create and @remove,
- * beside opens and closes, and while the bridge comes and goes. So each call counts, and
+ * beside opens and closes, and while the bridge comes and goes. So calls are counted, and
  * a close waits for those that are under way.
  */
 #include <linux/atomic.h>
@@ -13,12 +13,12 @@
 
 #include "mdev_private.h"
 
-/* NULL unless the device is open; otherwise that stays so until mdev_bridge_put(). */
+/* The bridge, or NULL if the device is not open. It stays open until mdev_bridge_put(). */
 static const struct mdev_bridge_ops *mdev_bridge_get(struct mdev_device *mdev)
 {
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 
-	/* or calls that overlap could go on for ever */
+	/* otherwise calls that overlap could keep a close waiting for ever */
 	if (READ_ONCE(obj->calls_end))
 		return NULL;
 	return atomic_inc_not_zero(&obj->nr_calls) ? obj->bridge : NULL;

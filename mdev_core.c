@@ -79,7 +79,7 @@ static bool mdev_parent_may_link(struct mdev_parent_obj *parent)
 	return true;
 }
 
-/* A parent that nobody else knows of; the caller says what it is. */
+/* A parent that nobody else knows of; the caller sets the members of its door. */
 static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 {
 	struct mdev_parent_obj *parent;
@@ -111,8 +111,8 @@ static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 }
 
 /*
- * From here on a second registration fails, and debugfs shows the parent. Puts it on
- * failure.
+ * From here on a second registration fails, and debugfs shows the parent. Drops the
+ * reference on failure.
  */
 static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 {
@@ -132,7 +132,7 @@ static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 	return 0;
 }
 
-/* The vendor's memory is out of reach when this returns. */
+/* When this returns, the core cannot reach the vendor's memory any more. */
 static void mdev_parent_forget(struct mdev_parent_obj *parent)
 {
 	struct device *dev = parent->dev;
@@ -159,9 +159,10 @@ static void mdev_parent_uevent(struct device *dev, char *state)
 /*
  * Administrators' tools look for parents in /sys/class/mdev_bus.
  *
- * class_compat calls a link what its device is called at that moment, but network
- * devices, for example, are renamed. By its new name the link would not be found
- * again, or be another parent's. So the device of the link is one that keeps its name.
+ * class_compat takes a link's name from its device, both to make and to remove it. But
+ * devices can be renamed, network devices for example: the removal would not find the
+ * link, or would remove another parent's. So the link is made for a stand-in, whose
+ * name does not change.
  */
 static int mdev_parent_link(struct mdev_parent_obj *parent)
 {
@@ -189,8 +190,8 @@ static int mdev_parent_publish(struct mdev_parent_obj *parent)
 	int ret;
 
 	/*
-	 * Types appear one by one. Nobody can create a device from the first
-	 * before the last is there, so there is none to clean up on failure.
+	 * Types appear one by one. The lock keeps anybody from creating a device
+	 * of the first before the last is there: on failure there is none to remove.
 	 */
 	down_write(&parent->unreg_sem);
 	ret = mdev_sysfs_add_parent(parent);
@@ -221,7 +222,7 @@ static void mdev_parent_withdraw(struct mdev_parent_obj *parent)
 	u64 start = trace_mdev_parent_unregister_enabled() ? ktime_get_ns() : 0;
 	unsigned int devices;
 
-	/* whoever waits in "remove" for a device, or in "create" for the bridge, gives up */
+	/* ends the waits in "remove", for a device, and in "create", for the bridge */
 	wake_up_all(&parent->wait);
 	mdev_load_wake();
 
@@ -234,7 +235,7 @@ static void mdev_parent_withdraw(struct mdev_parent_obj *parent)
 
 	dev_info(dev, "mdev: unregistered\n");
 	mdev_parent_uevent(dev, "MDEV_STATE=unregistered");
-	/* the parent is still all there */
+	/* while the parent can still be read */
 	trace_mdev_parent_unregister(parent, devices, mdev_since(start));
 	mdev_parent_forget(parent);
 }
@@ -324,7 +325,7 @@ int mdev_parent_add_modern(struct mdev_parent *parent, struct device *dev,
 	if (ret)
 		goto out;
 
-	/* not before: it may be in use by the registration there is */
+	/* not before: another registration may be using it */
 	memset(parent, 0, sizeof(*parent));
 	parent->dev = dev;
 	parent->mdev_driver = mdev_driver;

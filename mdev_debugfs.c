@@ -62,12 +62,12 @@ static int parents_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(parents);
 
-/* The driver's memory is the vendor's: it is there while nobody unbinds it. */
+/* The driver's memory is the vendor's; it stays while the device is locked. */
 static void mdev_driver_copy_name(struct device *dev, char *name, size_t size)
 {
 	const struct device_driver *drv;
 
-	/* whoever has it may be waiting for the device to be closed */
+	/* the lock's owner may be waiting for the device to be closed */
 	if (!device_trylock(dev)) {
 		strscpy(name, "?", size);
 		return;
@@ -108,7 +108,7 @@ static int devices_show(struct seq_file *m, void *v)
 /**
  * struct mdev_devices_at - how far a reader of "devices" has come
  * @uuid: of the device that is shown now, or the next time
- * @end: there was no other
+ * @end: there are no more devices
  */
 struct mdev_devices_at {
 	guid_t uuid;
@@ -137,7 +137,7 @@ static void *devices_start(struct seq_file *m, loff_t *pos)
 		memset(at, 0, sizeof(*at));
 		return SEQ_START_TOKEN;
 	}
-	/* seq_file comes back to the one it has had no room for */
+	/* seq_file asks again for a device that its buffer had no room for */
 	return devices_step(at, false);
 }
 
@@ -189,7 +189,7 @@ void mdev_debugfs_init(void)
 {
 	struct dentry *dir, *found;
 
-	/* late binding is part of vmlinux and has been there before */
+	/* late binding, which is part of vmlinux, has made it already */
 	found = debugfs_lookup(MDEV_DEBUGFS_DIR, NULL);
 	if (!found)
 		mdev_debugfs_own = debugfs_create_dir(MDEV_DEBUGFS_DIR, NULL);

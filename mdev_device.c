@@ -13,9 +13,9 @@
 /* how often a holder is asked again, and how often the log says who it is */
 #define MDEV_ASK_INTERVAL	(10 * HZ)
 #define MDEV_ASKS_PER_MESSAGE	6
-/* VFIO does not say when it lets go of a device that is not open */
+/* VFIO does not tell when it drops a device that is not open: look again this often */
 #define MDEV_HELD_INTERVAL	(HZ / 4)
-/* for unbinding, when nobody holds it: signals wait */
+/* an unbind takes less unless VFIO holds the device; signals wait for that long */
 #define MDEV_UNBIND_TIME	HZ
 
 /*
@@ -50,8 +50,8 @@ static void mdev_uuid_release(struct mdev_device_obj *obj)
 }
 
 /*
- * All devices in the order of UUIDs, one per call: the first whose UUID is @uuid or after
- * it, or only after it if @after. The caller puts the reference.
+ * Iterate over all devices in the order of their UUIDs: return the first whose UUID is
+ * not before @uuid, or, if @after, is after it. The caller drops the reference.
  */
 struct mdev_device_obj *mdev_device_get_next(const guid_t *uuid, bool after)
 {
@@ -71,7 +71,7 @@ struct mdev_device_obj *mdev_device_get_next(const guid_t *uuid, bool after)
 			node = node->rb_right;
 		}
 	}
-	/* its UUID is given back before the last reference */
+	/* there is one: the UUID is released before the last reference is dropped */
 	if (found)
 		get_device(&found->mdev.dev);
 	spin_unlock(&mdev_uuids_lock);
@@ -161,7 +161,7 @@ static int mdev_device_add_links(struct mdev_device_obj *obj)
 	return ret;
 }
 
-/* What is in the device's own folder goes with it. */
+/* Those in the device's own directory are removed with it. */
 static void mdev_device_remove_links(struct mdev_device_obj *obj)
 {
 	sysfs_remove_link(obj->type->devices_kobj, dev_name(&obj->mdev.dev));
@@ -194,9 +194,9 @@ static void mdev_vendor_remove_files(struct mdev_device_obj *obj)
 }
 
 /*
- * A removal is off. Bind the driver that came by or went meanwhile. Not if it is still
- * there: then it stays, or somebody is unbinding it by hand, who has got the device's
- * lock until nobody has it open.
+ * A removal is called off. Bind the driver again if it was unbound, or could not be
+ * bound, meanwhile. If it is bound, do not try: somebody may be unbinding it by hand, and
+ * has the device's lock until the device is closed.
  */
 static void mdev_device_revive(struct mdev_device_obj *obj)
 {
@@ -219,7 +219,7 @@ static void mdev_device_revive(struct mdev_device_obj *obj)
 	}
 }
 
-/* Ask whoever has the device open to close it; now and then, say who that is. */
+/* Ask the holder to close the device, and log now and then who that is. */
 static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 {
 	const struct mdev_parent_ops *ops = mdev_parent_of(obj)->ops;
@@ -227,7 +227,7 @@ static void mdev_device_ask(struct mdev_device_obj *obj, unsigned int count)
 	struct mdev_holder holder;
 
 	if (!mdev_device_holder(obj, &holder)) {
-		/* not open for the vendor, which therefore is not told */
+		/* only VFIO holds it, so there is nothing that the vendor could do */
 		if (count % MDEV_ASKS_PER_MESSAGE == 0)
 			dev_warn(dev, "to be removed, not open, but held by VFIO: waiting\n");
 		return;
@@ -257,8 +257,8 @@ static bool mdev_ask_due(unsigned long *next)
 }
 
 /*
- * For whoever writes to "remove": wait until the REMOVING device is closed. Can
- * be interrupted, and makes way for the parent being unregistered.
+ * For a write to "remove": wait until the REMOVING device is closed. A signal ends the
+ * wait, and so does the unregistration of the parent.
  */
 static int mdev_device_wait_closed(struct mdev_device_obj *obj)
 {
@@ -285,8 +285,8 @@ static int mdev_device_wait_closed(struct mdev_device_obj *obj)
 }
 
 /*
- * LIVE -> REMOVING for whoever writes to "remove". On success nobody else can
- * open, bind or remove the device, and nobody has it open.
+ * LIVE -> REMOVING for a write to "remove". On success nobody else can open, bind or
+ * remove the device, and nobody has it open.
  */
 static int mdev_device_claim(struct mdev_device_obj *obj)
 {
@@ -307,7 +307,7 @@ static int mdev_device_claim(struct mdev_device_obj *obj)
 	if (!ret)
 		mdev_device_set_removing(obj);
 	spin_unlock(&obj->lock);
-	/* whom to look for is not obvious */
+	/* an administrator would look for a process that has it open */
 	if (held)
 		dev_notice_ratelimited(&obj->mdev.dev,
 				       "not removed: not open, but held by VFIO\n");
@@ -346,7 +346,7 @@ static int mdev_vendor_create(struct mdev_device_obj *obj)
 	return mdev_vendor_errno(&obj->mdev.dev, "create", ret);
 }
 
-/* The vendor would not let go: put back what mdev_device_retire() took away. */
+/* The vendor refused: restore what mdev_device_retire() has removed. */
 static void mdev_device_restore(struct mdev_device_obj *obj)
 {
 	struct device *dev = &obj->mdev.dev;
@@ -375,7 +375,7 @@ static void mdev_device_unbind_work(struct work_struct *work)
 	wake_up_all(&parent->wait);
 	spin_unlock(&obj->lock);
 
-	/* the device is REMOVING, and nobody's but the parent's if that is leaving */
+	/* if the parent is leaving, it removes the device, which stays REMOVING */
 	if (revive && down_read_trylock(&parent->unreg_sem)) {
 		if (!mdev_parent_leaving(parent))
 			mdev_device_revive(obj);
@@ -391,9 +391,9 @@ static bool mdev_device_unbind_over(struct mdev_device_obj *obj)
 }
 
 /*
- * Unbind the driver of a claimed device, for whoever writes to "remove": by a worker,
- * as VFIO waits for whoever has come in since the claim, and listens to no signal. If
- * this fails the device is the worker's.
+ * Unbind the driver of a claimed device, for a write to "remove". A worker does it:
+ * VFIO may hold the device again since the claim, and its wait cannot be interrupted. If
+ * this fails, the worker is still at it, and must decide what becomes of the device.
  */
 static int mdev_device_unbind(struct mdev_device_obj *obj)
 {
@@ -416,7 +416,7 @@ static int mdev_device_unbind(struct mdev_device_obj *obj)
 	spin_lock(&obj->lock);
 	if (obj->unbinding) {
 		obj->revive = true;
-		/* not to be started again: that would find it REMOVING */
+		/* -EINTR: the write must not be restarted, as it would find it REMOVING */
 		ret = mdev_parent_leaving(parent) ? -ENODEV : -EINTR;
 	}
 	spin_unlock(&obj->lock);
@@ -426,9 +426,8 @@ static int mdev_device_unbind(struct mdev_device_obj *obj)
 }
 
 /*
- * Take a claimed device away from its driver and its vendor. @forced: the
- * vendor cannot refuse. Otherwise its error is returned and the device is LIVE, or
- * will be.
+ * Take a claimed device away from its driver and its vendor. If @forced, the vendor
+ * cannot refuse. Otherwise, on an error, the device is LIVE again, or will be.
  */
 static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 {
@@ -437,7 +436,7 @@ static int mdev_device_retire(struct mdev_device_obj *obj, bool forced)
 
 	lockdep_assert_held(&mdev_parent_of(obj)->unreg_sem);
 
-	/* the drivers of modern vendors wait as they like */
+	/* drivers of modern vendors do their own waiting */
 	if (forced || !mdev_parent_of(obj)->ops)
 		device_release_driver(dev);
 	else
@@ -505,14 +504,13 @@ static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
 }
 
 /*
- * For whoever writes to the "remove" file, which is @file. It is still there if this
- * fails.
+ * For a write to "remove", which is @file. The file is still there if this fails.
  *
  * Returns 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
  * parent, is being removed by somebody else; -EBUSY if it is open, or VFIO holds it, and
  * the vendor has no request op; -ERESTARTSYS if a signal ended the wait for a holder;
- * or the error of the vendor's remove. On error the device is as before; -EINTR, if it
- * will be when VFIO lets go of it.
+ * or the error of the vendor's remove. On error the device is as before; with -EINTR, it
+ * will be when VFIO does not hold it any more.
  */
 static int mdev_device_remove(struct mdev_device_obj *obj,
 			      struct device_attribute *file)
@@ -525,18 +523,18 @@ static int mdev_device_remove(struct mdev_device_obj *obj,
 
 	if (!down_read_trylock(&parent->unreg_sem)) {
 		mdev_trace_refused(obj, ret);
-		/* the file that we come from keeps the parent's name in place */
+		/* we are in a file of the device: its parent is not forgotten yet */
 		trace_mdev_remove(type, &uuid, false, ret, mdev_since(start));
 		return ret;
 	}
-	/* up_read() may still look at the parent when a writer has freed it */
+	/* or a writer could free the parent while up_read() still looks at it */
 	kref_get(&parent->ref);
 
 	ret = mdev_device_claim(obj);
 	if (!ret)
 		ret = mdev_device_retire(obj, false);
 	if (!ret) {
-		/* or device_del() would wait for the caller; it does not come back */
+		/* or device_del() would wait for this write; cannot be undone */
 		device_remove_file_self(&obj->mdev.dev, file);
 		mdev_device_destroy(obj);
 	} else {
@@ -581,7 +579,7 @@ static const struct attribute_group *mdev_device_groups[] = {
 	NULL
 };
 
-/* @step: where to note what is tried: on failure, that is what has failed. */
+/* @step: where to note what is tried, which on failure is what has failed */
 static int mdev_device_create_locked(struct mdev_type_obj *type,
 				     const guid_t *uuid, enum mdev_step *step)
 {
@@ -614,7 +612,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 		goto err_quota;
 
 	*step = MDEV_STEP_SYSFS;
-	/* udev is told of the device when there is all it may look at */
+	/* udev learns of the device when all that it may look at is there */
 	dev_set_uevent_suppress(dev, true);
 	ret = device_add(dev);
 	if (ret)
@@ -679,18 +677,18 @@ int mdev_device_create(struct mdev_type_obj *type, const guid_t *uuid)
 	}
 
 	ret = -ENODEV;
-	/* a writer waits for the sysfs file that we come from, so only try */
+	/* only try: a writer waits until the "create" file is left */
 	if (down_read_trylock(&parent->unreg_sem)) {
 		ret = mdev_device_create_locked(type, uuid, &step);
 		up_read(&parent->unreg_sem);
 	}
 out:
-	/* the same file keeps the parent's name in place */
+	/* the caller is in a file of the type: its parent is not forgotten yet */
 	trace_mdev_create(type, uuid, step, ret, mdev_since(start));
 	return ret;
 }
 
-/* Ask for all devices that somebody still has. */
+/* Ask for all devices that are open, or that VFIO holds. */
 static void mdev_devices_ask(struct mdev_parent_obj *parent, unsigned int count)
 {
 	struct mdev_device_obj *obj;

@@ -11,28 +11,29 @@
 #include "mdev_trace.h"
 
 /*
- * The driver that serves the classic door. Held for read while a device is
- * attached to it, so that it cannot go in the middle.
+ * The driver that serves the classic door. The lock is held for read while a device is
+ * attached to it, so that it is not unregistered meanwhile.
  *
- * A bridge that goes is out of mdev_bridge at once, but there is no other until it is
- * unbound from its devices. That takes for as long as VFIO holds one of them.
+ * A bridge that is being unregistered leaves mdev_bridge at once, but is unbound from its
+ * devices only when VFIO holds none of them. Until then mdev_bridge_taken stays set, and
+ * no other bridge can be registered.
  */
 static DECLARE_RWSEM(mdev_bridge_sem);
 static struct mdev_driver *mdev_bridge;
 static bool mdev_bridge_taken;
 
-/* how long a create waits for the bridge to be loaded; it is bound later, then */
+/* how long a create waits for the bridge; one that comes later is bound then */
 #define MDEV_LOAD_TIMEOUT	(30 * HZ)
-/* and for modprobe to be through, when the bridge is there */
+/* and, when the bridge is there, for modprobe to end */
 #define MDEV_LOAD_GRACE		HZ
 
-/* how often user space was done with loading it, or with failing to */
+/* how many attempts to load it have ended, well or not */
 static atomic_t mdev_loads = ATOMIC_INIT(0);
-/* how many creates wait for that */
+/* how many creates wait for one to end */
 static atomic_t mdev_load_waiters = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(mdev_load_wait);
 
-/* for what may take for as long as user space likes */
+/* for work that may have to wait for user space, without a limit */
 static struct workqueue_struct *mdev_workqueue;
 
 static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
@@ -43,7 +44,7 @@ static struct mdev_driver *to_mdev_driver(const struct device_driver *drv)
 
 /*
  * A modern device belongs to its parent's driver, a classic one to the bridge.
- * Devices that are not complete are attached by whoever creates them.
+ * A device that is not complete is attached by the create that makes it.
  */
 static int mdev_bus_match(struct device *dev, const struct device_driver *drv)
 {
@@ -56,9 +57,9 @@ static int mdev_bus_match(struct device *dev, const struct device_driver *drv)
 }
 
 /*
- * The core cannot see whether a modern device is open. A vendor's module uses
- * our symbols, which keeps us here; a driver that is built in does not, so each
- * device that is bound to it has to.
+ * The core cannot see whether a modern device is open, so this module must stay while
+ * one is bound. A vendor's module uses our symbols, which keeps us loaded; a driver that
+ * is built in does not, so we take a reference for each device that is bound to it.
  */
 static bool mdev_driver_pins(const struct mdev_driver *drv)
 {
@@ -116,12 +117,13 @@ static typeof(*((struct device *)NULL)->bus) mdev_bus = {
 };
 
 /*
- * No sysfs file waits for a module by itself, see mdev_load_bridge(). This waits for
- * modprobe, and modprobe for any probe in the system that runs on its own.
+ * In a worker, as it waits for modprobe, and modprobe for all asynchronous probes in the
+ * system: the callback of a sysfs file must be able to stop waiting, see
+ * mdev_load_bridge().
  */
 static void mdev_load(struct work_struct *work)
 {
-	/* it may be late, and the bridge have come and gone meanwhile */
+	/* this may run late: all creates may have given up, or a bridge be there */
 	if (atomic_read(&mdev_load_waiters) && !READ_ONCE(mdev_bridge_taken))
 		request_module(MDEV_CLASSIC_MODALIAS);
 	atomic_inc(&mdev_loads);
@@ -171,11 +173,10 @@ void mdev_load_wake(void)
  * mdev_load_bridge - ask user space for the bridge, if there is none
  * @parent: for which; the caller is in a file of it
  *
- * Waits, as whoever creates a device expects a VFIO device. But modprobe may be
- * waiting for a vendor that is in its probe, and that vendor for the file to be left,
- * to unregister its parent: so this makes way for the latter, and does not wait for
- * ever. A bridge that comes later finds the device, as does one that is going now
- * and is loaded again.
+ * Waits, as a VFIO device is expected when a create returns. But modprobe may wait for a
+ * vendor's probe, and that probe, to unregister its parent, for the "create" file to be
+ * left. So an unregistration ends the wait, and so does a time limit. A bridge that is
+ * registered later is bound to the device then.
  *
  * Context: process context, sleeps; no locks held.
  * Return: 0, whether there is a bridge or not; -ENODEV if the parent is being registered
@@ -189,7 +190,7 @@ int mdev_load_bridge(struct mdev_parent_obj *parent)
 	if (READ_ONCE(mdev_bridge_taken))
 		return 0;
 
-	/* if it is being set up, and that fails, then this file is waited for, too */
+	/* a registration that fails waits for this file to be left, too */
 	if (!down_read_trylock(&parent->unreg_sem))
 		return -ENODEV;
 	up_read(&parent->unreg_sem);
@@ -205,7 +206,7 @@ int mdev_load_bridge(struct mdev_parent_obj *parent)
 					  READ_ONCE(mdev_bridge) ||
 					  mdev_parent_leaving(parent),
 					  MDEV_LOAD_TIMEOUT);
-	/* so that the module is not busy any more when a device has been created */
+	/* modprobe uses the bridge until it ends; after a create, rmmod should work */
 	if (ret > 0)
 		ret = wait_event_killable_timeout(mdev_load_wait,
 						  atomic_read(&mdev_loads) != seen ||
@@ -221,12 +222,12 @@ static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
 {
 	int ret;
 
-	/* the vendor did not register its driver, or not any more */
+	/* the vendor has not registered its driver, or has unregistered it */
 	if (!drv->driver.p)
 		return -ENODEV;
 
 	ret = device_driver_attach(&drv->driver, dev);
-	/* somebody who writes to "bind" has been quicker */
+	/* a write to "bind" was quicker */
 	if (ret == -EBUSY && READ_ONCE(dev->driver) == &drv->driver)
 		ret = 0;
 	return ret;
@@ -257,8 +258,8 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 	}
 
 	/*
-	 * LIVE is set before the lock goes: a bridge registered before this is
-	 * the one we attach, one registered after it matches the device.
+	 * LIVE is set before the lock is released: a bridge registered before this
+	 * is the one we attach, one registered after it matches the device.
 	 */
 	down_read(&mdev_bridge_sem);
 	if (mdev_bridge)

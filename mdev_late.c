@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Late binding: part of vmlinux, keeps what built-in vendors register for as
- * long as they want it, and binds it whenever mdev is there.
+ * Late binding: part of vmlinux. Keeps what built-in vendors register until they
+ * unregister it, and binds it, that is, registers it with mdev, whenever mdev is there.
  *
  * Every registration is an entry in one of two lists, both in the order of
- * registration. On "pending" are those that mdev does not know of. On "bound"
- * are those that it was told of, the ones it turned down included. An entry
- * that somebody is registering or unregistering with mdev is on "bound" and
- * BUSY, which is what mdev waits for before it goes away; no reference to its
- * module is needed.
+ * registration. On "pending" are those that mdev was not asked to register. On "bound"
+ * are those that it was, including those that it has refused. An entry is on "bound"
+ * and BUSY while a call into mdev registers or unregisters it. mdev waits for BUSY
+ * entries before it is unloaded, so nobody needs a reference to its module.
  *
  * The lock is not held while mdev is called: vendors may call us, and be called
  * back by mdev, with locks of their own.
@@ -44,8 +43,8 @@ static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 }
 
 /*
- * By the vendor's handle. What is in it says nothing: mdev overwrites it while it is
- * registering a parent.
+ * By the address of the vendor's handle. What is in the handle cannot be used: mdev
+ * overwrites it while it registers a parent.
  */
 static struct mdev_late_entry *
 mdev_late_find_handle(struct mdev_late *late, const struct mdev_parent *handle)
@@ -61,12 +60,12 @@ mdev_late_find_handle(struct mdev_late *late, const struct mdev_parent *handle)
 	return NULL;
 }
 
-/* Let go of the lock until some entry is not BUSY any more, or is gone. */
+/* Wait, without the lock, until some entry is not BUSY any more, or is freed. */
 static void mdev_late_wait(struct mdev_late *late)
 {
 	DEFINE_WAIT(wait);
 
-	/* queued before the lock goes: all wakeups come with the lock held */
+	/* before the lock is released: it is held for all wakeups */
 	prepare_to_wait(&late->wait, &wait, TASK_UNINTERRUPTIBLE);
 	mutex_unlock(&late->lock);
 	schedule();
@@ -84,7 +83,7 @@ static void mdev_late_set_state(struct mdev_late *late,
 	wake_up_all(&late->wait);
 }
 
-/* Free an entry, and let go of the lock. */
+/* Free an entry, and release the lock. */
 static void mdev_late_forget(struct mdev_late *late,
 			     struct mdev_late_entry *entry)
 {
@@ -92,7 +91,7 @@ static void mdev_late_forget(struct mdev_late *late,
 
 	list_del(&entry->next);
 	hash_del(&entry->by_key);
-	/* mdev may be waiting for this one in order to go */
+	/* mdev_late_stop() may be waiting for this one */
 	wake_up_all(&late->wait);
 	mutex_unlock(&late->lock);
 
@@ -143,7 +142,7 @@ int mdev_late_register(struct mdev_late *late,
 	/* dropped in mdev_late_forget() */
 	get_device(entry->dev);
 	hash_add(late->entries, &entry->by_key, (unsigned long)entry->key);
-	/* vendors look at it when they have registered */
+	/* vendors read it after they have registered */
 	if (entry->parent)
 		entry->parent->dev = entry->dev;
 
@@ -177,8 +176,7 @@ EXPORT_SYMBOL_IF_KUNIT(mdev_late_register);
  * @key: the entry's key; not used if there is a @parent
  * @parent: modern door: the vendor's handle; NULL otherwise
  *
- * Takes it back from mdev, too, if it is bound. Waits while mdev is being told
- * of it.
+ * If it is bound, unregisters it with mdev. If it is BUSY, waits until it is not.
  *
  * Context: process context, sleeps.
  * Return: true, or false if there is no such registration.
@@ -217,8 +215,8 @@ EXPORT_SYMBOL_IF_KUNIT(mdev_late_unregister);
  * @late: the queue
  * @core: mdev's functions; must stay until mdev_late_stop() returns
  *
- * What is registered in the meantime is bound in its turn. An entry that mdev
- * turns down is logged and stays, for the next time.
+ * Registrations that are made meanwhile are bound after these. An entry that mdev
+ * refuses is logged and stays, for the next time.
  *
  * Context: process context, sleeps; mdev is ready to be called.
  */
@@ -248,7 +246,7 @@ void mdev_late_start(struct mdev_late *late, const struct mdev_late_core *core)
 EXPORT_SYMBOL_IF_KUNIT(mdev_late_start);
 
 /**
- * mdev_late_stop - mdev goes away: take back all that is bound
+ * mdev_late_stop - mdev is to be unloaded: unregister all that is bound
  * @late: the queue
  *
  * In reverse order, so that the pending list is in order again. When this
@@ -307,8 +305,8 @@ void mdev_late_detach(void)
 EXPORT_SYMBOL_GPL(mdev_late_detach);
 
 /*
- * What <linux/mdev.h> makes of a built-in vendor's calls. The documentation is
- * at the functions that they stand for.
+ * <linux/mdev.h> replaces a built-in vendor's calls by these. The documentation is at
+ * the functions that they replace.
  */
 
 int mdev_late_register_device_abi(struct device *dev,
@@ -382,7 +380,7 @@ static const char *mdev_late_name(const struct mdev_late_entry *entry)
 	return entry->dev ? dev_name(entry->dev) : entry->driver->driver.name;
 }
 
-/* Parents and drivers that wait for mdev, or that it turned down. */
+/* Parents and drivers that wait for mdev, or that it has refused. */
 static int pending_show(struct seq_file *m, void *unused)
 {
 	static const char * const kinds[] = {
@@ -406,7 +404,7 @@ static int pending_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(pending);
 
-/* Before mdev's own initcall, which looks for the folder. */
+/* Before mdev's own initcall, which uses the directory if it is there. */
 static int __init mdev_late_debugfs_init(void)
 {
 	struct dentry *dir = debugfs_create_dir("mdev", NULL);

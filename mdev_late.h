@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Late binding: what mdev and the queue of built-in vendors, which is part of vmlinux,
- * know of each other.
+ * Late binding: the interface between mdev and the queue, which is part of vmlinux.
  *
  * What built-in vendors register goes through the queue, as mdev may not be there yet. The
  * queue's lock is not held while mdev is called.
@@ -60,12 +59,12 @@ enum mdev_late_kind {
 };
 
 /**
- * enum mdev_late_state - what mdev knows of an entry, under mdev_late.lock
- * @MDEV_LATE_PENDING: nothing; on the list of that name
+ * enum mdev_late_state - whether mdev has an entry, under mdev_late.lock
+ * @MDEV_LATE_PENDING: no; on the list of that name
  * @MDEV_LATE_BUSY: a call into mdev to register or unregister it runs, without the
  *	lock; on the list "bound", as are the next two
  * @MDEV_LATE_BOUND: it is registered
- * @MDEV_LATE_FAILED: mdev turned it down when it came
+ * @MDEV_LATE_FAILED: it was PENDING, and mdev has refused to register it
  */
 enum mdev_late_state {
 	MDEV_LATE_PENDING,
@@ -79,9 +78,9 @@ enum mdev_late_state {
  * @next: in one of the queue's lists
  * @by_key: in the queue's hash table
  * @state: see enum mdev_late_state
- * @error: errno of the failed registration; written only by whoever has set BUSY
+ * @error: errno of the failed registration; written only by the task that has set BUSY
  * @kind: which of the arguments below are used
- * @key: the parent device or the driver: can be registered once
+ * @key: the parent device or the driver, which can be registered only once
  * @dev: parent device, referenced; NULL for a driver
  * @ops: classic door: the vendor's ops
  * @abi: classic door: which create, show and store the vendor has
@@ -119,10 +118,10 @@ struct mdev_late_core {
 /**
  * struct mdev_late - the registrations of built-in vendors
  * @lock: protects all members, and the state of entries
- * @core: mdev, from start to stop: while an entry may be BUSY or BOUND
- * @ready: nothing is pending and @core is there: call it at once
- * @pending: entries that mdev does not know of, in order of registration
- * @bound: entries that mdev was told of, in that order
+ * @core: mdev, from mdev_late_start() to mdev_late_stop(), or NULL
+ * @ready: nothing is pending and @core is there: bind new entries at once
+ * @pending: entries that mdev was not asked to register, in order of registration
+ * @bound: those that it was asked to register, in that order
  * @entries: all of them, by key
  * @wait: for an entry that is BUSY
  */

@@ -29,12 +29,12 @@ void mdev_object_gone(void)
 		wake_up_var(&mdev_objects);
 }
 
-/* At the module's end: wait until no release function of ours is to come, or runs. */
+/* At the module's end: wait until all release functions have returned. */
 void mdev_objects_wait(void)
 {
 	/* pairs with mdev_object_gone() */
 	wait_var_event(&mdev_objects, !atomic_read(&mdev_objects));
-	/* who ended the wait may still be on its way out of this module */
+	/* the task that ended the wait may still be executing our text */
 	synchronize_rcu_tasks();
 }
 

@@ -9,8 +9,8 @@
  *	struct mdev_device_obj	one per mediated device, holds its type_obj;
  *				the vendor sees its first member, mdev_device
  *
- * References point upwards only, so memory goes in the order device, type,
- * parent, however late the last user of a kobject lets go. A release function
+ * References point upwards only, so memory is freed in the order device, type,
+ * parent, however late the last reference on a kobject is dropped. A release function
  * touches nothing but the object itself and the one above it: when an
  * unregister call has returned, vendor memory (the ops, the types, the driver,
  * the parent device) is not reached from here any more. That is why the
@@ -26,47 +26,49 @@
  *	RESERVED -> LIVE <-> REMOVING -> gone
  *
  * RESERVED holds the UUID and the quota and does the fallible work. Exactly one
- * caller wins LIVE -> REMOVING, after which nobody can open the device; whoever
- * has it open is waited for before anything is taken away, or keeps the caller
- * from winning if the vendor cannot ask for it. A signal during that wait leads
- * back to LIVE, and so does a refusal by the vendor, by way of RESERVED while
- * the driver is bound again.
+ * caller wins LIVE -> REMOVING, after which nobody can open the device. If it is
+ * open, that caller waits until it is closed before it takes anything away; but if
+ * the vendor has no request op to ask for that, the caller fails with -EBUSY and the
+ * device stays LIVE. A signal during the wait leads back to LIVE, and so does a
+ * refusal by the vendor, by way of RESERVED while the driver is bound again.
  *
- * VFIO's idea of open is wider than ours: whoever has opened the device's own node
- * but not bound it, or is on the way in or out, keeps VFIO from unregistering the
- * device, for which it waits without end. The bridge tells us; but it can begin
- * after we have asked. So who removes a device has a worker unbind its driver, and
- * can leave that alone: then the device is LIVE again when the worker is through.
+ * A device is open from mdev_open() to mdev_close(), and the process that opened it is
+ * its holder. VFIO can hold a device that is not open: while the device's own node is
+ * open but not bound, and while an open or a close is under way. It does not
+ * unregister a device that it holds, but waits without a limit. The bridge says whether
+ * VFIO holds one, see mdev_set_held(); but that can begin after we have asked. So a
+ * write to "remove" has a worker unbind the driver, and can stop waiting for it: then
+ * the device is LIVE again when the worker is through.
  *
  * Locks, outermost first:
  *
  *	mdev_parents_lock	mutex: the list of parents and their states
  *	parent->unreg_sem	held for write while the parent is set up and torn
  *				down, for read while a device is created or
- *				removed. Readers only ever try: they come from
- *				sysfs files that the writer waits for.
+ *				removed. Readers only try it: they are in sysfs
+ *				files, and the writer waits until those are left.
  *	mdev_bridge_sem		which driver serves the classic door; not held
  *				while a driver is unbound
- *	device_lock(mdev)	the driver core's: probe against unbind; all that
- *				an administrator's "bind" and "unbind" take
+ *	device_lock(mdev)	the driver core's: probe against unbind; the only one
+ *				that an administrator's "bind" and "unbind" take
  *	parent->devices_lock	spinlock: the list of the parent's devices
  *	device->lock		spinlock: state, open count and holder
  *	mdev_uuids_lock		spinlock: the UUIDs that are taken
  *
- * Vendor callbacks run under unreg_sem held for read (create, remove, probe) or
- * for write (remove, request when the parent goes), but for what the driver core
- * calls on its own (probe, remove, request of a device bound or unbound by
- * hand). They never run under a spinlock. The file operations of an open device
- * take none of these locks: the open count keeps all that they need in place.
+ * Vendor callbacks run with unreg_sem held: for read (create, remove, probe) or for
+ * write (remove and request, while the parent is unregistered). The driver core calls
+ * some on its own, without it: probe, remove and request of a device that is bound or
+ * unbound by hand. None runs under a spinlock. The file operations of an open device
+ * take none of these locks: nothing that they need goes while the device is open.
  *
  * The bridge has locks of its own: two spinlocks for what vendors have pinned, see
  * struct vfio_mdev_memory, inside of everything; a semaphore under which notifiers are
  * called; and a mutex that keeps an open device open for a file of VFIO's, under which
- * migration_get_state is called. dma_unmap is called from a work with no lock at all, as
- * VFIO's own may not be waited for there.
+ * migration_get_state is called. dma_unmap is called from a work, without any lock: VFIO
+ * asks for an unmap with locks held, and nobody may wait for a vendor under those.
  *
- * Nothing is held while user space loads the bridge for a "create", either: modprobe
- * may be waiting for a vendor's probe, and that for the file to be left.
+ * No lock is held while user space loads the bridge for a "create": modprobe may wait for
+ * a vendor's probe, and that probe for the "create" file to be left.
  *
  * debugfs must work while a vendor or an open is stuck. Its readers take only
  * mdev_parents_lock and spinlocks; device_lock(mdev) only by trylock.
@@ -133,16 +135,16 @@ enum mdev_parent_state {
  * @driver: modern door: the vendor's driver; NULL otherwise
  * @unreg_sem: see "Locks" above
  * @available: modern door without get_available: instances left
- * @name: of @dev when it was registered; it may have got another since
- * @class_link: the link of that name in /sys/class/mdev_bus is this one's
- * @stand_in: for @dev where that link is made and removed
+ * @name: the name of @dev at registration; it may have been renamed since
+ * @class_link: it has the link of that name in /sys/class/mdev_bus
+ * @stand_in: what that link is made for, as @dev can be renamed
  * @types_kobj: the directory mdev_supported_types
- * @types: all types, fixed while unreg_sem can be had for read
+ * @types: all types; they do not change while unreg_sem is held for read
  * @devices_lock: protects @devices and @nr_devices
  * @devices: all devices of this parent, by mdev_device.next
  * @nr_devices: how many are in @devices
  * @nr_open: how many devices are open
- * @late: it was registered before mdev was there
+ * @late: the vendor registered it before mdev was there
  * @wait: for devices to be closed, and for the end of READY
  */
 struct mdev_parent_obj {
@@ -242,7 +244,7 @@ struct mdev_holder {
 
 /*
  * Copy the name of a process for the log, a trace or a file. Processes choose their
- * names: with a newline in it, one could make up a line of its own.
+ * names, and could forge a line by one that has a newline in it.
  */
 static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
 {
@@ -259,8 +261,8 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  *	clears it when the bridge is unbound
  * @calls: what the classic vendor can ask for, see mdev_calls.c
  * @bridge: what the bridge does of that while the device is open
- * @nr_calls: of the vendor into @bridge, and one while there may be more; 0 otherwise
- * @calls_end: no more are let in
+ * @nr_calls: how many calls of the vendor into @bridge run, plus one while more can begin
+ * @calls_end: no more can begin
  * @type: holds a reference
  * @vendor_files: the vendor's mdev_attr_groups are there
  * @uuid_node: its UUID is taken until the device is gone from sysfs
@@ -268,9 +270,9 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @lock: protects the members below
  * @state: see enum mdev_device_state
  * @bound: its driver's probe has succeeded, its remove has not returned
- * @missed: while it was REMOVING, a driver came by or went
- * @unbinding: @unbind_work is queued or at it
- * @revive: whoever queued @unbind_work has given up
+ * @missed: while it was REMOVING, a driver could not be bound, or was unbound
+ * @unbinding: @unbind_work is queued or running
+ * @revive: nobody waits for @unbind_work any more: it is to make the device LIVE
  * @held: asks the bridge whether VFIO holds the device, be it open or not; NULL if there
  *	is nobody to ask
  * @open: from mdev_open() to mdev_close(), classic door only

@@ -23,7 +23,7 @@ void mdev_device_set_live(struct mdev_device_obj *obj)
 
 /*
  * For the bus' match: may a driver be bound now? If the device is REMOVING, @missed notes
- * the attempt, which mdev_device_revive() repeats if the removal is off.
+ * the attempt, which mdev_device_revive() repeats if the removal is called off.
  */
 bool mdev_device_may_match(struct mdev_device_obj *obj)
 {
@@ -50,7 +50,7 @@ bool mdev_device_may_bind(struct mdev_device_obj *obj)
 	return may;
 }
 
-/* A driver that goes because of a removal is bound again if that is off. */
+/* A driver that is unbound for a removal is bound again if that is called off. */
 void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
 {
 	spin_lock(&obj->lock);
@@ -60,7 +60,7 @@ void mdev_device_set_bound(struct mdev_device_obj *obj, bool bound)
 	spin_unlock(&obj->lock);
 }
 
-/* A device that cannot be opened any more; its holder, if any, is still in. */
+/* The device cannot be opened any more; if it is open now, it stays so. */
 void mdev_device_set_removing(struct mdev_device_obj *obj)
 {
 	lockdep_assert_held(&obj->lock);
@@ -102,7 +102,7 @@ EXPORT_SYMBOL_GPL(mdev_open);
  * mdev_open_failed - take back mdev_open()
  * @mdev: the device; the vendor's part of it may be gone when this returns
  *
- * For an open that the vendor, for one, turned down.
+ * For an open that failed after mdev_open(), e.g. because the vendor refused it.
  *
  * Context: process context.
  */
@@ -111,7 +111,7 @@ void mdev_open_failed(struct mdev_device *mdev)
 	struct mdev_device_obj *obj = to_device_obj(mdev);
 	struct mdev_parent_obj *parent = mdev_parent_of(obj);
 
-	/* the wakeup must not come after whoever waits has freed the parent */
+	/* under the lock: the task that waits may free the parent once it sees this */
 	spin_lock(&obj->lock);
 	WRITE_ONCE(obj->open, false);
 	atomic_dec(&parent->nr_open);
@@ -150,7 +150,7 @@ bool mdev_is_open(struct mdev_device *mdev)
 }
 EXPORT_SYMBOL_GPL(mdev_is_open);
 
-/* Who has it open; false, and the same as zeroes, if nobody has. */
+/* Store who has it open. If nobody has, store zeroes and return false. */
 bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
 {
 	bool open;
@@ -165,10 +165,10 @@ bool mdev_device_holder(struct mdev_device_obj *obj, struct mdev_holder *holder)
 }
 
 /**
- * mdev_set_held - the bridge knows, or does not know any more, who holds a device
+ * mdev_set_held - tell the core how to find out whether VFIO holds a device
  * @mdev: the device
- * @held: whether VFIO holds it: would it wait if the driver were unbound? Called under
- *	a spinlock, at any time until there is another; NULL: not known
+ * @held: returns whether VFIO holds it, and would wait if the driver were unbound. Called
+ *	under a spinlock, at any time until it is replaced; NULL if VFIO does not know it
  *
  * Context: any.
  */
@@ -213,7 +213,7 @@ bool mdev_device_idle(struct mdev_device_obj *obj)
 	return idle;
 }
 
-/* Is there something whose end is told by a wakeup? What VFIO does is not. */
+/* Is it in use in a way whose end wakes parent->wait? VFIO does not when it drops it. */
 bool mdev_device_busy(struct mdev_device_obj *obj)
 {
 	bool busy;

@@ -181,8 +181,8 @@ static const struct kobj_type mdev_type_ktype = {
 };
 
 /*
- * Remove a directory of kobject_create_and_add(). The release alone would do it,
- * but may come late, and holds on to the parent until then.
+ * Remove a directory of kobject_create_and_add(). kobject_put() alone would do it, but
+ * the release may come late, and the parent's directory is referenced until then.
  */
 static void mdev_dir_remove(struct kobject *kobj)
 {
@@ -217,7 +217,7 @@ static const char *mdev_type_name(struct mdev_parent_obj *parent, unsigned int i
 	return parent->handle->types[i]->sysfs_name ?: "";
 }
 
-/* Would they have one directory? There are no slashes in those. */
+/* Would they have the same directory? kobjects have "!" in place of "/". */
 static bool mdev_type_same_name(const char *a, const char *b)
 {
 	while (*a == *b || (*a == '/' && *b == '!') || (*a == '!' && *b == '/')) {
@@ -296,14 +296,14 @@ static int mdev_type_add(struct mdev_parent_obj *parent, unsigned int n)
 err_devices:
 	mdev_dir_remove(type->devices_kobj);
 err_del:
-	/* takes the files along */
+	/* removes the files, too */
 	kobject_del(&type->kobj);
 err_put:
 	kobject_put(&type->kobj);
 	return ret;
 }
 
-/* Waits for whoever is in one of the type's files. */
+/* Waits until nobody is in one of the types' files. */
 static void mdev_types_remove(struct mdev_parent_obj *parent)
 {
 	struct mdev_type_obj *type, *tmp;
