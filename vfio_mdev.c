@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bridge: a VFIO device for every mediated device of the classic door. The life of
- * such a device, and what goes to the vendor as it comes.
+ * The bridge: a VFIO device for every mediated device of the classic door. This file has
+ * the life of such a device, and what is passed on to the vendor as it is.
  */
 #include <linux/mdev.h>
 #include <linux/mm.h>
@@ -15,12 +15,12 @@
 #include "mdev_trace.h"
 #include "vfio_mdev_private.h"
 
-/* VFIO asks for a device every 10 s; the log says once a minute for which it waits */
+/* VFIO calls vfio_mdev_request() every 10 s; log once a minute */
 #define VFIO_MDEV_REQUESTS_PER_MESSAGE	6
 
 /*
- * VFIO looks at our ops when it releases a device, which may be after it was
- * unregistered: the module's text and data must wait for that.
+ * VFIO uses our ops when it releases a device, which may be after it was unregistered:
+ * the module must not be unloaded before that.
  */
 static atomic_t vfio_mdev_devices = ATOMIC_INIT(0);
 
@@ -71,7 +71,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 {
 	int ret;
 
-	/* first: from here on the ops stay where they are */
+	/* first: keeps the parent registered, and so the ops in place */
 	ret = mdev_open(mdev_of(vm));
 	if (ret)
 		return ret;
@@ -132,8 +132,8 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 }
 
 /*
- * Accesses, traced. Out of line, so that an access that nobody traces passes by one
- * instruction, which does nothing, and ends in a jump to the vendor.
+ * Traced accesses. They are out of line, so that one that nobody traces costs only an
+ * instruction that does nothing, and ends in a jump to the vendor.
  */
 
 static noinline ssize_t vfio_mdev_read_traced(struct vfio_mdev *vm,
@@ -241,8 +241,8 @@ static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 }
 
 /*
- * VFIO asks when the bridge is unbound from a device that somebody holds: has it open,
- * or a file of it that is not bound, or is just opening or closing it.
+ * VFIO calls this while the bridge is being unbound from a device that it holds: the
+ * device is open, its own node is open but not bound, or an open or a close is under way.
  */
 static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 {
@@ -250,7 +250,7 @@ static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 
 	WRITE_ONCE(vm->waiting, true);
 	if (!mdev_is_open(mdev_of(vm))) {
-		/* the last close may be on its way out, which takes no time */
+		/* not the first time: a close that is just ending takes no time */
 		if (count % VFIO_MDEV_REQUESTS_PER_MESSAGE == 1)
 			dev_warn(vdev->dev, "driver unbound, but held by VFIO, waiting\n");
 		return;
@@ -282,7 +282,7 @@ static int vfio_mdev_bind_iommufd(struct vfio_device *vdev,
 {
 	int ret;
 
-	/* nothing is asked before it is attached */
+	/* early enough: no unmap is asked for before the device is attached */
 	ret = vfio_iommufd_emulated_bind(vdev, ictx, out_device_id);
 	to_vfio_mdev(vdev)->iommufd = !ret;
 	return ret;
@@ -321,8 +321,9 @@ static long vfio_mdev_no_ioctl(struct mdev_device *mdev, unsigned int cmd,
 }
 
 /*
- * VFIO's count of who holds a device, itself among them: wider than open. The core has
- * to know before it removes one, as VFIO waits then, and cannot be told to stop.
+ * Does VFIO hold the device, be it open or not? VFIO has a reference of its own until it
+ * waits for the others. The core asks before it removes a device, as that wait cannot be
+ * interrupted.
  */
 static bool vfio_mdev_held(struct mdev_device *mdev)
 {
@@ -374,12 +375,12 @@ static struct mdev_driver vfio_mdev_driver = {
 	},
 };
 
-/* There is no driver, but VFIO may have devices of ours to release. */
+/* The driver is unregistered, but VFIO may not have released all devices yet. */
 static void vfio_mdev_wait_released(void)
 {
 	/* pairs with vfio_mdev_release_dev() */
 	wait_var_event(&vfio_mdev_devices, !atomic_read(&vfio_mdev_devices));
-	/* who ended the wait may still be on its way out of this module */
+	/* the task that ended the wait may still be executing our text */
 	synchronize_rcu_tasks();
 }
 

@@ -34,15 +34,14 @@
  * vendors, VMMs and guests keep none of them reliably. The bridge stands between:
  *
  * - vfio_iommu_type1 asks every device of a container in turn, and again, as long as
- *   any page of the mapping is pinned by any of them. When that is so after the
- *   eleventh time it stops the host with BUG_ON(). iommufd asks again for a range that
- *   is unmapped, but only once if a device is detached or gets another address
- *   space, and takes what is pinned after that for gone.
+ *   any page of the mapping is pinned by any of them. If one is after the eleventh
+ *   time, it stops the host with BUG_ON(). iommufd asks again for a range that is
+ *   unmapped; but when a device is detached or gets another address space, it asks
+ *   only once, and assumes that nothing is pinned after that.
  *
- * - vfio_iommu_type1 asks with a lock held (device_list_lock) that other threads wait
- *   for with the lock in their hands (iommu->lock) that each pin and unpin needs. So
- *   whoever is asked must return in bounded time, whether the vendor has unpinned
- *   or not.
+ * - vfio_iommu_type1 asks with device_list_lock held. Other threads wait for that lock
+ *   while they hold iommu->lock, which each pin and unpin needs. So the answer must
+ *   come in bounded time, whether the vendor has unpinned or not.
  *
  * - A vendor may be slow, may be in the middle of pinning, or may forget. Its device
  *   goes on writing to the pages.
@@ -51,9 +50,9 @@
  *
  * 1. A page that was pinned for a vendor stays allocated until the vendor unpins it or
  *    has released the device. When VFIO cannot wait any longer, the bridge keeps such
- *    a page by a reference of its own and only then takes back VFIO's pin. Such pages
- *    do not count for RLIMIT_MEMLOCK any more, so a vendor that has many of them
- *    gets no others.
+ *    a page by a reference of its own and only then undoes VFIO's pin. Such pages do
+ *    not count for RLIMIT_MEMLOCK any more, so a vendor that has many of them cannot
+ *    pin others.
  *
  * 2. Nothing is pinned in a range from the first question about it until VFIO is
  *    through with the unmap, for all devices that were asked, and nothing at all once it
@@ -69,8 +68,7 @@
  */
 
 /*
- * How long a question waits for the vendor. Every pin that goes meanwhile starts that
- * time anew.
+ * How long a question waits for the vendor. Every unpin meanwhile starts that time anew.
  */
 #define VFIO_MDEV_ASK_TIMEOUT		(HZ / 2)
 
@@ -82,8 +80,8 @@
 #define VFIO_MDEV_PATIENCE_IOMMUFD	10
 
 /*
- * From this question on, a thread that hangs is better than a host that stops. We may
- * know of one less than VFIO has asked, or two.
+ * From this question on, there is no limit: a thread that hangs is better than a host
+ * that stops. VFIO may have asked once or twice more than we know of.
  */
 #define VFIO_MDEV_LAST_QUESTION		9
 
@@ -101,8 +99,8 @@
 #define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
 
 /*
- * If it is not known in which containers the two are: that of an unmap that has not asked
- * for so long is another, or its thread is stuck for ever.
+ * A pin does not wait for an unmap that may be of another container, if that has not asked
+ * for so long.
  */
 #define VFIO_MDEV_STUCK_TIME		(2 * HZ)
 
@@ -112,9 +110,9 @@
  * @subtree_last: the interval tree's
  * @first: IOVA of the first byte
  * @last: IOVA of the last byte
- * @done: it is pinned, and the vendor knows; in mem->pins without that, it is being
- *	pinned or unpinned
- * @asked: VFIO wants it back, though it was not @done yet: the error that it fails with
+ * @done: it is pinned, and the vendor knows. Otherwise, if it is in mem->pins, it is
+ *	being pinned or unpinned
+ * @asked: VFIO has asked for it before it was @done: the error that the pin fails with
  * @write: the device writes to it
  * @pages: its pages
  */
@@ -141,8 +139,8 @@ struct vfio_mdev_pin {
  * @asked: how often VFIO has asked, for all that we know
  * @when: it has asked last, in jiffies
  * @many: VFIO has asked many times; nothing at all is pinned
- * @blind: nobody tells when it is over
- * @gone: how many pins in the range have gone since the first question
+ * @blind: nobody will tell when it is over, see vfio_mdev_unmap_watch()
+ * @gone: how many pins in the range were undone since the first question
  * @over: VFIO is through with it; set under vfio_mdev_unmaps_lock
  * @tell: the vendor is to be told
  * @keep: what is pinned in it is to be kept
@@ -169,7 +167,7 @@ struct vfio_mdev_unmap {
  * struct vfio_mdev_call - what one call of a vendor is to pin
  * @pins: all of it
  * @count: number of entries in @pins
- * @asks: what mem->asks was when nothing in @pins was asked for
+ * @asks: the value of mem->asks at which nothing in @pins was asked for
  */
 struct vfio_mdev_call {
 	struct vfio_mdev_pin **pins;
@@ -196,7 +194,7 @@ struct vfio_mdev_listener {
  * @listeners: told of unmapped ranges like the vendor's op
  * @lock: protects the members below, innermost but for vfio_mdev_unmaps_lock
  * @pins: everything that VFIO may have pinned for the vendor, by IOVA
- * @kept: what VFIO has not pinned any more, but the vendor believes that it has
+ * @kept: pages that the bridge keeps: pinned for all that the vendor knows, but not by VFIO
  * @kept_pages: number of pages in @kept
  * @kept_from: what is kept from this address on is still to be told to the vendor
  * @unmaps: ranges in which nothing is pinned
@@ -232,17 +230,17 @@ struct vfio_mdev_memory {
 };
 
 /*
- * All devices' ranges. A device that was opened in the middle of an unmap is asked late,
- * and has to know how often VFIO has asked others.
+ * The ranges of all devices. A device that is opened in the middle of an unmap has to know
+ * how often VFIO has asked the others.
  */
 static DEFINE_SPINLOCK(vfio_mdev_unmaps_lock);	/* protects the next three */
 static LIST_HEAD(vfio_mdev_unmaps);
 static unsigned long vfio_mdev_unmaps_id;
 
-/* All devices that were open, or asked, by their entry in the list of their container. */
+/* All devices that have been open, or asked, by their entry in their container's list. */
 static DEFINE_HASHTABLE(vfio_mdev_memories, 7);
 
-/* For what waits for vendors, however long, and for what must not wait for those. */
+/* One for work that may wait for vendors without a limit, one for work that must not. */
 static struct workqueue_struct *vfio_mdev_tell_wq;
 static struct workqueue_struct *vfio_mdev_keep_wq;
 
@@ -251,7 +249,7 @@ static struct workqueue_struct *vfio_mdev_keep_wq;
 INTERVAL_TREE_DEFINE(struct vfio_mdev_pin, rb, u64, subtree_last, PIN_FIRST,
 		     PIN_LAST, static, vfio_mdev_pins)
 
-/* Of a device that is open: vendors cannot ask for another. */
+/* The device is open, as no other vendor can call the bridge. */
 static struct vfio_mdev_memory *memory_of(struct mdev_device *mdev)
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
@@ -262,10 +260,10 @@ static struct vfio_mdev_memory *memory_of(struct mdev_device *mdev)
 /*
  * --- containers ---
  *
- * type1 has the open devices of a container on a list, whose head is the only member that
- * is nobody's entry: that is the container's name here. Of the members, only those that are
- * ours are looked into, so the head cannot be told from another vendor's device. Then
- * there is no name.
+ * type1 has the open devices of a container on a list. Its head is the only member that is
+ * not the entry of a device: its address is the container's name here. Only those entries
+ * that are ours can be recognised. So if there is another driver's device on the list,
+ * it cannot be told from the head, and the container has no name.
  */
 
 /* NULL in a kernel that has no containers */
@@ -290,7 +288,7 @@ static bool vfio_mdev_entry_is_ours(const struct list_head *entry)
 	return false;
 }
 
-/* Of a device that is asked, for which type1 holds the list's lock. */
+/* The name of a device's container, while type1 asks the device and holds the list's lock. */
 static const struct list_head *vfio_mdev_container_asked(struct vfio_mdev_memory *mem)
 {
 	struct list_head *first = vfio_mdev_entry(mem), *entry = first;
@@ -312,9 +310,9 @@ static const struct list_head *vfio_mdev_container_asked(struct vfio_mdev_memory
 }
 
 /*
- * Of an open device, whose neighbours may come and go: the first that is not ours is the
- * head, or its container has no name. True if what was read was so at one time, as it
- * was the same twice.
+ * The name of an open device's container, without the list's lock: the first entry that is
+ * not ours, which is the head if the container has a name. True if the list was the same
+ * when read twice, so that it has been like that at one time.
  */
 static bool vfio_mdev_container_look(struct vfio_mdev_memory *mem,
 				     const struct list_head **name)
@@ -366,9 +364,9 @@ static const struct file_operations vfio_mdev_unmap_fops = {
 };
 
 /*
- * Have vfio_mdev_unmap_returned() called when this thread returns to user space: that is
- * when the kernel releases a file whose last reference the thread drops. VFIO, which
- * has called us from its ioctl, says nothing when it is through.
+ * Have vfio_mdev_unmap_returned() called when this thread returns to user space: the
+ * kernel then releases a file whose last reference the thread has dropped. VFIO has called
+ * us from its ioctl, and does not tell us when it is through.
  */
 static bool vfio_mdev_unmap_watch(unsigned long id)
 {
@@ -383,10 +381,10 @@ static bool vfio_mdev_unmap_watch(unsigned long id)
 }
 
 /*
- * The id of this thread's ioctl, which asks for a range. What it has asked for before is
- * over if it was another range: VFIO goes from one mapping to the next only when
- * nothing is pinned in it. @asked is how often that was. Should the thread not be watched
- * yet, @watch says so.
+ * The id of this thread's ioctl, which asks for a range. If it has asked for another range
+ * before, that is over: VFIO goes to the next mapping only when nothing is pinned in
+ * one. @asked is how often it has asked for that. @watch is set if the thread is not
+ * watched yet.
  */
 static unsigned long vfio_mdev_unmap_id(u64 first, u64 last, unsigned int *asked,
 					bool *watch)
@@ -414,7 +412,7 @@ static unsigned long vfio_mdev_unmap_id(u64 first, u64 last, unsigned int *asked
 	return id;
 }
 
-/* The thread is watched now, and what it has asked for is over when it is. */
+/* The thread is watched now, also for the ranges that it has asked for already. */
 static void vfio_mdev_unmap_see(unsigned long id)
 {
 	struct vfio_mdev_unmap *unmap;
@@ -441,8 +439,7 @@ static void vfio_mdev_unmap_del(struct vfio_mdev_unmap *unmap)
 }
 
 /*
- * Without anybody who tells, it is over when the thread is about to pin, or is not there
- * any more.
+ * A @blind one is over when its thread is about to pin, or has exited.
  */
 static bool vfio_mdev_unmap_is_over_locked(const struct vfio_mdev_unmap *unmap)
 {
@@ -466,8 +463,8 @@ static bool vfio_mdev_unmap_is_over(const struct vfio_mdev_unmap *unmap)
 }
 
 /*
- * Others were asked in the same unmap: in this round, most likely, so that it is one
- * question less before this one.
+ * How often others were asked in the same unmap. Most likely their last question was of
+ * the round that this device is asked in as well, so it does not count.
  */
 static void vfio_mdev_unmap_inherit(struct vfio_mdev_unmap *new)
 {
@@ -485,7 +482,7 @@ static void vfio_mdev_unmap_inherit(struct vfio_mdev_unmap *new)
 	}
 }
 
-/* A record of what this thread asks for. Without @id, it ends when the caller says so. */
+/* Record what this thread asks for. Without an @id, until the caller deletes it. */
 static void vfio_mdev_unmap_add(struct vfio_mdev_memory *mem,
 				struct vfio_mdev_unmap *unmap, unsigned long id,
 				u64 first, u64 last)
@@ -508,7 +505,7 @@ static void vfio_mdev_unmap_add(struct vfio_mdev_memory *mem,
 	spin_unlock(&vfio_mdev_unmaps_lock);
 }
 
-/* This thread's record of what it asks for now; others that are over go. */
+/* The record of what this thread asks for now. Deletes those that are over. */
 static struct vfio_mdev_unmap *vfio_mdev_unmap_find(struct vfio_mdev_memory *mem,
 						    unsigned long id)
 {
@@ -525,7 +522,7 @@ static struct vfio_mdev_unmap *vfio_mdev_unmap_find(struct vfio_mdev_memory *mem
 	return found;
 }
 
-/* Why nothing can be pinned in the range now, or 0. What is over goes. */
+/* The error of a pin in the range now, or 0. Deletes records that are over. */
 static int vfio_mdev_unmapping(struct vfio_mdev_memory *mem, u64 first, u64 last)
 {
 	struct vfio_mdev_unmap *unmap, *tmp;
@@ -558,8 +555,8 @@ static bool vfio_mdev_unmap_has_asked(struct vfio_mdev_memory *mem,
 }
 
 /*
- * Is an unmap of this device's container under way, with an id up to this one, that has not
- * asked the device? If one of the containers has no name: may it be?
+ * Is this an unmap of the device's container, with an id up to @id, that is under way and
+ * has not asked the device? If one of the containers has no name: can it be?
  */
 static bool vfio_mdev_unmap_before(struct vfio_mdev_memory *mem,
 				   const struct vfio_mdev_unmap *unmap,
@@ -604,8 +601,8 @@ out:
 
 /*
  * Before the first pin of an opened device, which may have joined a container in the
- * middle of an unmap: its pins would make VFIO ask once more, and so would those of
- * the next device. Where it is not known whose unmap that is, wait for a while only.
+ * middle of an unmap: its pins would make VFIO ask once more, and so would those of the
+ * next device. If the unmap may be of another container, give up waiting after a while.
  */
 static int vfio_mdev_join(struct vfio_mdev_memory *mem)
 {
@@ -613,7 +610,7 @@ static int vfio_mdev_join(struct vfio_mdev_memory *mem)
 	unsigned long id;
 	bool known;
 
-	/* iommufd has nothing to count, and refuses pins by itself */
+	/* iommufd does not count its questions, and refuses pins by itself */
 	if (mem->vm->iommufd)
 		return 0;
 
@@ -634,8 +631,8 @@ static int vfio_mdev_join(struct vfio_mdev_memory *mem)
 /*
  * --- pins ---
  *
- * Inline, as most calls pin one page: their loops are gone then, and a quarter of what
- * the bridge adds to a pin.
+ * Inlined, as most calls pin one page: the compiler removes their loops then, which are a
+ * quarter of what the bridge adds to a pin.
  */
 
 static __always_inline struct vfio_mdev_pin *
@@ -685,7 +682,7 @@ static int vfio_mdev_pin_range(dma_addr_t iova, int npage, u64 *first, u64 *last
 	return 0;
 }
 
-/* Is something of the call asked for, of which @count pins were begun? Then its error. */
+/* If VFIO has asked for one of the first @count pins of the call, the error; or 0. */
 static __always_inline int
 vfio_mdev_call_asked(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call,
 		     int count)
@@ -711,8 +708,8 @@ static bool vfio_mdev_is_kept(struct vfio_mdev_memory *mem, u64 first, u64 last)
 }
 
 /*
- * Before VFIO pins the call's pin @i, as it may want back what it has pinned before it
- * says so.
+ * Before VFIO pins the call's pin @i, as it may ask for the pages before its function
+ * returns.
  */
 static __always_inline int
 vfio_mdev_pin_add(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call, int i)
@@ -743,7 +740,7 @@ static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
 	list_for_each_entry(unmap, &mem->unmaps, next)
 		if (unmap->first <= pin->last && unmap->last >= pin->first)
 			WRITE_ONCE(unmap->gone, unmap->gone + 1);
-	/* whoever waits looks at pins under the lock, after it began to wait */
+	/* a task that waits looks at pins under the lock, after it is queued */
 	if (waitqueue_active(&mem->wait))
 		wake_up_all(&mem->wait);
 	spin_unlock(&mem->lock);
@@ -905,7 +902,7 @@ out:
 	return ret;
 }
 
-/* The pin of exactly this range in @root, out of the vendor's hands. */
+/* The pin of exactly this range in @root, if the vendor knows of it. */
 static struct vfio_mdev_pin *vfio_mdev_pin_exact(struct rb_root_cached *root,
 						 u64 first, u64 last)
 {
@@ -955,8 +952,8 @@ static void vfio_mdev_kept_del(struct vfio_mdev_memory *mem,
 }
 
 /*
- * Keep the pages of a pin that is done, and give it back to VFIO. The vendor finds it in
- * mem->kept from now on, and VFIO finds the stand-in until it has its own.
+ * Keep the pages of a pin that is done, and undo VFIO's pin. From now on an unpin finds
+ * it in mem->kept; a stand-in is in mem->pins until VFIO's pin is undone.
  */
 static void vfio_mdev_keep_one(struct vfio_mdev_memory *mem,
 			       struct vfio_mdev_pin *pin)
@@ -1021,7 +1018,7 @@ static void vfio_mdev_keep(struct vfio_mdev_memory *mem)
 	spin_lock(&mem->lock);
 	for (; (pin = vfio_mdev_keep_next(mem)); count++)
 		vfio_mdev_keep_one(mem, pin);
-	/* what keeps us may have kept the vendor from being told at all */
+	/* the vendor may not have been told of these at all yet */
 	if (count && mem->telling)
 		queue_work(vfio_mdev_tell_wq, &mem->tell_work);
 	spin_unlock(&mem->lock);
@@ -1196,7 +1193,7 @@ static bool vfio_mdev_range_free(struct vfio_mdev_memory *mem, u64 first, u64 la
 	return free;
 }
 
-/* Pins that are under way in the range fail: all that their call has pinned. */
+/* Have the pins fail that are under way in the range, and with them their calls. */
 static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last,
 			       int error)
 {
@@ -1256,8 +1253,8 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 }
 
 /*
- * iommufd asks only once when an access goes, holds nothing that is needed for an unpin,
- * and refuses pins by itself until it is through.
+ * iommufd asks only once when an access is detached, holds no lock that an unpin needs, and
+ * refuses pins by itself until it is through.
  */
 static void vfio_mdev_ask_iommufd(struct vfio_mdev_memory *mem,
 				  struct vfio_mdev_unmap *unmap, u64 first, u64 last)
@@ -1312,7 +1309,7 @@ static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
 						     gfp_t gfp);
 
-/* VFIO wants a range back. */
+/* VFIO asks for a range. */
 void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
@@ -1320,8 +1317,8 @@ void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	struct vfio_mdev_memory *mem;
 
 	/*
-	 * Both are small, and there is nobody to tell of an error. Devices are asked
-	 * from just before they are opened.
+	 * Both are small, and VFIO takes no error. A device can be asked shortly before
+	 * it is opened, when it has no memory yet.
 	 */
 	mem = vfio_mdev_memory_get(vm, GFP_KERNEL | __GFP_NOFAIL);
 	unmap = kzalloc_obj(*unmap, GFP_KERNEL | __GFP_NOFAIL);
@@ -1356,7 +1353,7 @@ static struct vfio_mdev_memory *vfio_mdev_memory_alloc(struct vfio_mdev *vm,
 	return mem;
 }
 
-/* Freed in vfio_mdev_memory_free(); two who come at once get the same. */
+/* Freed in vfio_mdev_memory_free(). Two callers at once get the same. */
 static struct vfio_mdev_memory *vfio_mdev_memory_get(struct vfio_mdev *vm,
 						     gfp_t gfp)
 {
@@ -1407,7 +1404,7 @@ void vfio_mdev_memory_end(struct vfio_mdev *vm)
 	flush_work(&mem->tell_work);
 }
 
-/* Notifiers that the vendor has left: it may have freed them already. */
+/* Notifiers that the vendor has not unregistered, and may have freed already. */
 static void vfio_mdev_listeners_forget(struct vfio_mdev_memory *mem)
 {
 	struct vfio_mdev_listener *listener, *tmp;
@@ -1465,7 +1462,7 @@ void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 
 	vfio_mdev_listeners_forget(mem);
 	count = vfio_mdev_pins_forget(mem);
-	/* @keep_work may be in the midst of one, and does not find another */
+	/* keep_work may be keeping one, and does not find another */
 	wait_event(mem->wait, vfio_mdev_range_free(mem, 0, U64_MAX));
 	flush_work(&mem->keep_work);
 	count += vfio_mdev_kept_forget(mem);
@@ -1476,7 +1473,7 @@ void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 				    count);
 }
 
-/* VFIO asks nothing any more. */
+/* VFIO does not ask any more. */
 void vfio_mdev_memory_free(struct vfio_mdev *vm)
 {
 	struct vfio_mdev_memory *mem = vm->memory;
@@ -1502,8 +1499,8 @@ void vfio_mdev_set_vendor_open(struct vfio_mdev *vm, bool open)
 }
 
 /*
- * Call a function while the device is open, and keep it open for that; -ENODEV if it is
- * not. For who may come at any time.
+ * Call a function while the vendor has the device open, and keep it open for that;
+ * -ENODEV if it is not. For callers that can come at any time.
  */
 int vfio_mdev_while_open(struct vfio_mdev *vm,
 			 int (*function)(struct vfio_mdev *vm, void *arg),

@@ -12,7 +12,7 @@
 #include "mdev_bridge.h"
 #include "vfio_mdev_private.h"
 
-/* what this VFIO knows; compat/ has it that older ones know less */
+/* all that VFIO knows; compat/ removes what an older one does not know */
 #define VFIO_MDEV_MIGRATION_FLAGS					\
 	(VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |		\
 	 VFIO_MIGRATION_PRE_COPY)
@@ -24,7 +24,7 @@ int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
-	/* there is none, but VFIO warns of a driver that asks */
+	/* no way leads out of this state, and VFIO warns of a driver that asks */
 	if (cur == VFIO_DEVICE_STATE_ERROR)
 		return -EINVAL;
 	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
@@ -54,7 +54,7 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	/* should the vendor forget it, user space gets none of our stack */
+	/* if the vendor does not set it, user space must not see our stack */
 	*state = VFIO_DEVICE_STATE_ERROR;
 	ret = vfio_mdev_while_open(vm, vfio_mdev_ask_state, state);
 	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
@@ -90,8 +90,8 @@ struct mdev_dirty {
 };
 
 /*
- * A vendor's pages may be larger than the user's, and stick out of what it was asked
- * about; behind the bitmap there is other memory, on old kernels ours.
+ * A vendor's pages may be larger than those of user space, and reach beyond the range it
+ * was asked about. Beyond the bitmap there is other memory, on old kernels the kernel's.
  */
 void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			 unsigned long iova, size_t length)
@@ -140,7 +140,7 @@ static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	int ret;
 
-	/* user space may ask so; no vendor should have to think of it */
+	/* user space may ask about nothing, which no vendor should have to handle */
 	if (!length)
 		return 0;
 	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, &dirty);

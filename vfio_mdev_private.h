@@ -15,13 +15,14 @@ struct vfio_mdev_memory;
  * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is the
  *	mediated device's, which outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as the mediated device
- * @ioctl: the vendor's, or one that refuses: the hot path has nothing to check
- * @memory: allocated when it is opened the first time: most devices never are. What
- *	only an open device needs is in there, too, as VFIO's part almost fills the
- *	1024 bytes of this one
+ * @ioctl: the vendor's, or one that refuses, which spares the hot path a check. For the
+ *	other accesses there is no room: with VFIO's part this has up to 1024 bytes, and
+ *	kmalloc() would take 2048 for more
+ * @memory: what only an open device needs. Allocated when it is opened the first time,
+ *	which most devices never are
  * @iommufd: user memory comes from an iommufd, and not from a container of type1;
  *	does not change while the device is open
- * @waiting: VFIO waits for whoever holds it, and has dropped its own reference
+ * @waiting: VFIO waits for its other holders, and has dropped its own reference
  */
 struct vfio_mdev {
 	struct vfio_device vdev;

@@ -60,8 +60,8 @@ static long vfio_mdev_ask(struct vfio_mdev *vm, unsigned long addr)
 
 /*
  * Ask the vendor's ioctl about region @index. It writes to user memory, so lend
- * it some of the caller's address space. Each call has its own; whoever scribbles
- * over it from another thread fools nobody but itself.
+ * it some of the caller's address space. Each call has its own; a process that writes
+ * to it from another thread deceives only itself.
  */
 static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
 				struct vfio_region_info *answer, size_t size)
@@ -92,7 +92,7 @@ out_unmap:
 	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
 }
 
-/* What VFIO wants to know, from a vendor that has no other op than ioctl. */
+/* The answer of a vendor that has only the ioctl op for it. */
 static int vfio_mdev_ioctl_region_info(struct vfio_mdev *vm,
 				       struct vfio_region_info *info,
 				       struct vfio_info_cap *caps)
@@ -142,7 +142,7 @@ int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 	if (!vfio_mdev_has_region_op(vdev))
 		return vfio_mdev_ioctl_region_info(vm, info, caps);
 
-	/* the caller's, but for argsz and index */
+	/* all but argsz and index is what user space has left there */
 	info->flags = 0;
 	info->cap_offset = 0;
 	info->size = 0;
