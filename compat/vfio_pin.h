@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What older VFIO cores do not do for who pins. Included before the bridge's account of
+ * What older VFIO cores do not do for drivers that pin. Included before the bridge's account of
  * user memory, and nowhere else.
  */
 #ifndef MDEV_COMPAT_VFIO_PIN_H
