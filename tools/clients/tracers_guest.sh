@@ -4,7 +4,7 @@
 # Started by tools/clients/tracers in a guest: have the distribution's tools show what
 # mdev does. Its root is on the first disk.
 #
-#   trace_guest.sh
+#   tracers_guest.sh
 #
 # Prints a line of the table per question: what the tools are asked is taken from
 # the documentation, so that it is true. In front of it must be what they say.
@@ -78,7 +78,7 @@ op 'who holds this device?' 'asked "Who holds this device?"' \
 FD=$(find "/proc/$PID/fd" -lname '*vfio-device*' -printf %f)
 if grep -q vfio-device-syspath "/proc/$PID/fdinfo/$FD"; then
 	op 'which device is this fd?' \
-		'asked "Which device a file descriptor is"' 'says "/$UUID$"'
+		'asked "Which device does a file descriptor belong to?"' 'says "/$UUID$"'
 else
 	row 'which device is this fd?' 'skipped: not in this kernel'
 fi
@@ -105,7 +105,7 @@ op 'which ioctl is slow?' \
 	'watched "Which ioctl is slow?" "./demo_client info $UUID"' \
 	'says "^@\[15211\]: count [1-9][0-9]*, average [1-9][0-9]*, total"'
 op 'which device is this fd, without help of VFIO?' \
-	'watched "which of its descriptors is which" "./demo_client info $UUID"' \
+	'watched "Which descriptor belongs to which device" "./demo_client info $UUID"' \
 	'says "^[0-9]+ [0-9]+ $UUID$"'
 
 echo 1 >$mdev/remove
