@@ -78,7 +78,7 @@ help:
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'
 	@echo '                      roots of Debian 12 and 13'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and report'
-	@echo '                      which test finds each: half an hour'
+	@echo '                      which test finds each: 20 minutes'
 	@echo '  make check-hard     what takes hours, with one table in the end: each'
 	@echo '                      allocation fails once, the hammer with all checkers and'
 	@echo '                      with that of data races, make fuzz, make coverage;'

@@ -1324,6 +1324,7 @@ TEST_F(bridge, loading_takes_long)
 {
 	pid_t creator, leaver;
 	char buf[64];
+	long ms;
 
 	ASSERT_EQ(0, slow_modprobe());
 	creator = mdev_create_child(TYPE, self->uuid);
@@ -1334,10 +1335,13 @@ TEST_F(bridge, loading_takes_long)
 
 	creator = mdev_create_child(TYPE, self->uuid);
 	ASSERT_TRUE(child_blocks(creator));
+	ms = -now_ms();
 	leaver = file_write_child("0", REGISTERED);
 	EXPECT_TRUE(wait_for(!child_running(leaver)));
 	EXPECT_EQ(0, child_wait(leaver));
 	EXPECT_EQ(-ENODEV, child_wait(creator));
+	/* and not when its time is up, after half a minute */
+	EXPECT_GT(10000, ms + now_ms());
 	ASSERT_EQ(0, file_write("1", REGISTERED));
 
 	/* loaded by hand, it is there at once */

@@ -821,6 +821,8 @@ TEST_F(owner, no_file)
 		SKIP(return, "iommufd does not count");
 	ASSERT_EQ(4, pin(a, IOVA, 4, RW));
 	ASSERT_EQ(0, vfio_dma_map(&a->vc, a->mem, 16 * IOVA, SIZE, true));
+	/* the vendor unpins when the second thread has the lock that it needs for that */
+	ASSERT_EQ(0, file_write("200", SLOW_MS));
 	ASSERT_LT(0, file_read(max, sizeof(max), "/proc/sys/fs/file-max"));
 	ASSERT_EQ(0, file_write("1", "/proc/sys/fs/file-max"));
 	pid = fork_child();
@@ -828,6 +830,7 @@ TEST_F(owner, no_file)
 		child_exit(unmap_without_file(a));
 	EXPECT_EQ(0, child_wait(pid));
 	EXPECT_EQ(0, file_write(max, "/proc/sys/fs/file-max"));
+	EXPECT_EQ(0, file_write("0", SLOW_MS));
 }
 
 /* somebody with a container of its own notices nothing */
