@@ -1251,7 +1251,7 @@ TEST_F(driver, unplug_nobody_listens)
 	ASSERT_EQ(0, mdev_create(SINGLE, self->uuid[0]));
 	ASSERT_EQ(0, card_open(&self->vc, self->uuid[0], 1));
 	remover = remover_start(&self->vc, self->uuid[0]);
-	EXPECT_TRUE(kmsg_find(kmsg, self->uuid[0], "cannot be told"));
+	EXPECT_TRUE(kmsg_find(kmsg, self->uuid[0], "does not listen"));
 	close(kmsg);
 	EXPECT_TRUE(child_running(remover));
 	vfio_close(&self->vc);
