@@ -589,13 +589,15 @@ static void register_nowhere(struct kunit *test)
 {
 	struct vendor *v = vendor_of_door(test);
 	struct device *dev = v->dev;
-	struct device nowhere = {};
+	struct device *nowhere;
 
+	nowhere = kunit_kzalloc(test, sizeof(*nowhere), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, nowhere);
 	vendor_unregister(v);
-	device_initialize(&nowhere);
-	v->dev = &nowhere;
+	device_initialize(nowhere);
+	v->dev = nowhere;
 	KUNIT_EXPECT_EQ(test, -EINVAL, vendor_register(v));
-	KUNIT_EXPECT_EQ(test, 1, kref_of(&nowhere));
+	KUNIT_EXPECT_EQ(test, 1, kref_of(nowhere));
 	v->dev = dev;
 	KUNIT_EXPECT_EQ(test, 0, vendor_register(v));
 }
