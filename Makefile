@@ -207,14 +207,16 @@ bench:
 bench-late:
 	@tools/bench/late
 
+ksrc = $(or $(KSRC),$(error set KSRC to the path of a kernel tree))
+
 graft:
-	@tools/graft/graft $(KSRC)
+	@tools/graft/graft $(ksrc)
 
 ungraft:
-	@tools/graft/graft --undo $(KSRC)
+	@tools/graft/graft --undo $(ksrc)
 
 patches:
-	@tools/graft/patches $(KSRC)
+	@tools/graft/patches $(ksrc)
 
 .PHONY: help modules install uninstall clean docs demo demo-guest demo-display quick check \
 	check-tree soak selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \

@@ -8,7 +8,8 @@
 # TAP, or end in "ok" or "FAILED", as in the tables here. A command without any such
 # line is a test itself; one that fails without a line that says so is a failure, too. If
 # there is a line "# --- PROGRAM", it is TAP only, and each program has to report all
-# the tests that it has announced, and to announce some.
+# the tests that it has announced, and to announce some. "# === PROGRAM" announces that a
+# program is going to run.
 
 tmp=$(mktemp -d) || exit
 jobs_at_once=2
@@ -76,7 +77,8 @@ planned() {
 }
 
 # missing NAME: "COUNT PROGRAM..." for each program whose tests did not all report; one
-# that announces nothing misses one, unless it says that it is skipped
+# that announces nothing, or did not run at all, misses one, unless it says that it is
+# skipped
 missing() {
 	awk '
 		function end() {
@@ -84,11 +86,17 @@ missing() {
 				print planned ? planned - seen : 1, program
 			planned = seen = skipped = 0
 		}
-		/^# --- / { end(); program = substr($0, 7) }
+		/^# === / { order[++n] = $3 }
+		/^# --- / { end(); program = substr($0, 7); ran[$3] = 1 }
 		/^1\.\.0 # SKIP/ { skipped = 1 }
 		/^1\.\.[0-9]+/ { planned = substr($1, 4) + 0 }
 		/^(not )?ok / { seen++ }
-		END { end() }' "$tmp/$1.out"
+		END {
+			end()
+			for (i = 1; i <= n; i++)
+				if (!(order[i] in ran))
+					print 1, order[i]
+		}' "$tmp/$1.out"
 }
 
 passed=0 failed=0 skipped=0
