@@ -612,7 +612,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 		goto err_quota;
 
 	*step = MDEV_STEP_SYSFS;
-	/* udev learns of the device when all that it may look at is there */
+	/* until all that udev may look at is there, see mdev_bus_announce() */
 	dev_set_uevent_suppress(dev, true);
 	ret = device_add(dev);
 	if (ret)
@@ -625,9 +625,6 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 		goto err_sysfs;
 
 	mdev_device_list(obj);
-	dev_set_uevent_suppress(dev, false);
-	kobject_uevent(&dev->kobj, KOBJ_ADD);
-
 	*step = MDEV_STEP_BIND;
 	ret = mdev_bus_attach(obj);
 	if (ret)

@@ -233,11 +233,32 @@ static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
 	return ret;
 }
 
+/*
+ * Make a complete device LIVE. The first time, tell user space of it: whoever looks for
+ * VFIO's group or cdev when ADD comes, as libvirt does, finds it. With the device's lock
+ * held, it is neither removed before ADD is sent, nor bound or unbound between the two.
+ */
+static void mdev_bus_announce(struct mdev_device_obj *obj)
+{
+	struct device *dev = &obj->mdev.dev;
+
+	device_lock(dev);
+	mdev_device_set_live(obj);
+	if (dev_get_uevent_suppress(dev)) {
+		dev_set_uevent_suppress(dev, false);
+		kobject_uevent(&dev->kobj, KOBJ_ADD);
+		if (dev->driver)
+			kobject_uevent(&dev->kobj, KOBJ_BIND);
+	}
+	device_unlock(dev);
+}
+
 /**
  * mdev_bus_attach - bind a complete device to its driver and make it LIVE
- * @obj: the device, RESERVED and on the bus
+ * @obj: the device, RESERVED and on the bus; its uevents are suppressed if it is new
  *
- * A classic device without a bridge stays unbound and is LIVE, too.
+ * A classic device without a bridge stays unbound and is LIVE, too. User space learns
+ * of a new device when it is LIVE.
  *
  * Context: parent's unreg_sem held.
  * Return: 0 or what the driver's probe returned; then the state is unchanged.
@@ -253,7 +274,7 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 	if (parent->driver) {
 		ret = mdev_attach_driver(parent->driver, dev);
 		if (!ret)
-			mdev_device_set_live(obj);
+			mdev_bus_announce(obj);
 		return ret;
 	}
 
@@ -267,7 +288,7 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 	else
 		dev_notice(dev, "vfio_mdev is not loaded, no VFIO device yet\n");
 	if (!ret)
-		mdev_device_set_live(obj);
+		mdev_bus_announce(obj);
 	up_read(&mdev_bridge_sem);
 	return ret;
 }

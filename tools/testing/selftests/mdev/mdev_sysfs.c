@@ -433,16 +433,11 @@ TEST_F(door, remove_input)
  */
 TEST_F(modern, remove_during_create)
 {
-	struct uevent ev;
 	pid_t pid;
-	int fd;
 
-	fd = uevent_open();
-	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, file_write("500", PARAM "delay_create"));
 	pid = mdev_create_child(TYPE0, self->uuid);
-	ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
-	EXPECT_STREQ("add", uevent_action(&ev));
+	ASSERT_TRUE(wait_for(mdev_exists(self->uuid)));
 	ASSERT_TRUE(child_running(pid));
 
 	EXPECT_EQ(-EAGAIN, mdev_remove(self->uuid));
@@ -451,7 +446,6 @@ TEST_F(modern, remove_during_create)
 
 	EXPECT_EQ(0, child_wait(pid));
 	ASSERT_EQ(0, mdev_remove(self->uuid));
-	close(fd);
 	expect_clean();
 }
 
@@ -477,7 +471,11 @@ TEST_F(door, remove_twice)
 	expect_clean();
 }
 
-/* upstream: ADD before the mdev_type link was there */
+/*
+ * Upstream: ADD before the mdev_type link was there, and before VFIO's device was. libvirt
+ * ignores a device that has no IOMMU group when ADD comes. So the order of all events is
+ * what is tested, those of VFIO's devices included.
+ */
 TEST_F(door, uevents)
 {
 	struct uevent ev;
@@ -487,29 +485,30 @@ TEST_F(door, uevents)
 
 	fd = uevent_open();
 	ASSERT_LE(0, fd);
-	/* keeps a modern create busy after ADD, and a classic one before it */
 	ASSERT_EQ(0, file_write("300", PARAM "delay_create"));
 	pid = mdev_create_child(TYPE0, self->uuid);
 
-	ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
+	do {
+		ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
+		EXPECT_STREQ("add", uevent_action(&ev));
+	} while (!strcmp(uevent_get(&ev, "SUBSYSTEM"), "vfio-dev"));
+	EXPECT_EQ(variant->classic,
+		  file_exists(MDEV_DEVICES "/%s/iommu_group", self->uuid));
 	EXPECT_TRUE(file_exists(MDEV_DEVICES "/%s/mdev_type", self->uuid));
 	EXPECT_TRUE(file_exists(MDEV_DEVICES "/%s/remove", self->uuid));
 	EXPECT_TRUE(file_exists(TYPE0_DIR "/devices/%s", self->uuid));
 	EXPECT_EQ(variant->classic,
 		  file_exists(MDEV_DEVICES "/%s/vendor/opens", self->uuid));
-	EXPECT_TRUE(variant->classic || child_running(pid));
-	EXPECT_STREQ("add", uevent_action(&ev));
 	EXPECT_STREQ("mdev", uevent_get(&ev, "SUBSYSTEM"));
+	EXPECT_STREQ(variant->driver, uevent_get(&ev, "DRIVER") ?: "none");
 	EXPECT_STREQ(variant->classic ? "mdev:vfio" : "none",
 		     uevent_get(&ev, "MODALIAS") ?: "none");
 	snprintf(path, sizeof(path), "/mnull0/%s", self->uuid);
 	EXPECT_NE(NULL, strstr(uevent_get(&ev, "DEVPATH"), path));
 
-	/* VFIO's device is announced before the driver is */
-	do {
-		ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
-	} while (strcmp(uevent_get(&ev, "SUBSYSTEM"), "mdev"));
+	ASSERT_EQ(0, uevent_next(fd, self->uuid, &ev));
 	EXPECT_STREQ("bind", uevent_action(&ev));
+	EXPECT_STREQ("mdev", uevent_get(&ev, "SUBSYSTEM"));
 	EXPECT_STREQ(variant->driver, uevent_get(&ev, "DRIVER"));
 	EXPECT_EQ(0, child_wait(pid));
 
@@ -538,14 +537,6 @@ TEST_F(door, no_events_for_what_never_was)
 	ASSERT_EQ(0, mdev_create(TYPE0, other));
 
 	ASSERT_EQ(0, uevent_next(fd, "feed-4bad-8eef", &ev));
-	if (!variant->classic) {
-		/* probe comes after ADD, as for every bus */
-		EXPECT_STREQ("add", uevent_action(&ev));
-		EXPECT_NE(NULL, strstr(ev.buf, self->uuid));
-		ASSERT_EQ(0, uevent_next(fd, "feed-4bad-8eef", &ev));
-		EXPECT_STREQ("remove", uevent_action(&ev));
-		ASSERT_EQ(0, uevent_next(fd, "feed-4bad-8eef", &ev));
-	}
 	EXPECT_STREQ("add", uevent_action(&ev));
 	EXPECT_NE(NULL, strstr(ev.buf, other));
 	close(fd);
