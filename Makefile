@@ -26,6 +26,7 @@ help:
 	@echo 'Build:'
 	@echo '  make [KDIR=path]    build mdev.ko, vfio_mdev.ko and samples/*.ko for the'
 	@echo '                      running kernel, or for the one whose build folder is KDIR'
+	@echo '  make probe          print what that kernel has of what mdev needs to know'
 	@echo '  make install        install mdev.ko and vfio_mdev.ko (as root) so that'
 	@echo '                      modprobe prefers them to the kernel'"'"'s own mdev.ko, and'
 	@echo '                      what vendor drivers are built with in share/mdev of'
@@ -101,12 +102,17 @@ help:
 	@echo
 	@echo 'To boot a kernel with modules and a command by hand: tools/vm/run --help'
 
-modules:
-	@test -e '$(KDIR)/Makefile' || { \
-		echo '$(KDIR) is not a kernel build folder: install the headers of' >&2; \
-		echo "your kernel (linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; \
-		exit 1; }
+modules: headers
 	$(MAKE) -C '$(KDIR)' M='$(CURDIR)' $(MDEV_CONFIG) modules
+
+probe: headers
+	@compat/probe --kernel '$(KDIR)'
+
+# kbuild would say more than a line.
+headers:
+	@[ -e '$(KDIR)/Makefile' ] && [ -e '$(KDIR)/include/generated/autoconf.h' ] || { \
+		echo 'mdev: $(KDIR) has no headers of a kernel: install those of yours' \
+			"(linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; exit 1; }
 
 # Not modules_install: that would take the samples along, and goes where "make
 # kernelrelease" says. DESTDIR, PREFIX, RELEASE and KDIR are in the environment.
@@ -218,7 +224,7 @@ ungraft:
 patches:
 	@tools/graft/patches $(ksrc)
 
-.PHONY: help modules install uninstall clean docs demo demo-guest demo-display quick check \
+.PHONY: help modules probe headers install uninstall clean docs demo demo-guest demo-display quick check \
 	check-tree soak selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches

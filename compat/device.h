@@ -12,32 +12,34 @@
 
 #include <linux/device.h>
 #include <linux/slab.h>
-#include <linux/version.h>
+
+#include <mdev_facts.h>
 
 /*
  * The macros below named like a function replace the parameter lists in its
  * definition; a name without parentheses behind it is left alone.
  */
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#if !HAVE_BUS_MATCH_CONST
 #define mdev_bus_match(dev_, drv_) \
 	mdev_bus_match(struct device *dev, struct device_driver *drv)
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#if !HAVE_BUS_UEVENT_CONST
 #define mdev_bus_uevent(dev_, env_) \
 	mdev_bus_uevent(struct device *dev, struct kobj_uevent_env *env)
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#if !HAVE_CLASS_COMPAT_ONE_LINK
 #define class_compat_create_link(cls, dev) \
 	class_compat_create_link(cls, dev, NULL)
 #define class_compat_remove_link(cls, dev) \
 	class_compat_remove_link(cls, dev, NULL)
 #endif
 
-/* since 7.0, but stable kernels may have it, too */
-#ifndef kzalloc_obj
+#if !HAVE_KMALLOC_OBJ
+#undef kmalloc_obj
+#undef kzalloc_obj
 #define compat_gfp(none, flags, ...) flags
 #define kmalloc_obj(obj, ...) \
 	kmalloc(sizeof(obj), compat_gfp(, ##__VA_ARGS__, GFP_KERNEL))

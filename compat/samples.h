@@ -12,29 +12,30 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
-#include <linux/version.h>
 #include <uapi/linux/vfio.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#include <mdev_facts.h>
+
+#if !HAVE_VM_FLAGS_SET
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags |= flags;
 }
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#if !HAVE_CLASS_CREATE_NAME
 #undef class_create
 #define class_create(name) ({						\
 	static struct lock_class_key __key;				\
 	__class_create(THIS_MODULE, name, &__key); })
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#if !HAVE_EVENTFD_SIGNAL_ONE
 #define eventfd_signal(ctx) eventfd_signal(ctx, 1)
 #endif
 
 /* to be there is enough: the bridge does not tell this VFIO that we can do it */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if !HAVE_VFIO_PRE_COPY
 #define VFIO_MIGRATION_PRE_COPY		BIT(2)
 #define VFIO_DEVICE_STATE_PRE_COPY	((enum vfio_device_mig_state)6)
 #define VFIO_DEVICE_STATE_PRE_COPY_P2P	((enum vfio_device_mig_state)7)
@@ -48,7 +49,7 @@ struct vfio_precopy_info {
 };
 #endif
 
-#ifndef PCI_IRQ_INTX
+#if !HAVE_PCI_IRQ_INTX
 #define PCI_IRQ_INTX PCI_IRQ_LEGACY
 #endif
 

@@ -7,37 +7,49 @@
 
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
 #include <linux/vfio.h>
 
 #include "../vfio_mdev_private.h"
+#include <mdev_facts.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
 /*
  * The ops as the bridge writes them: the kernel's own, then those this kernel
  * does not have and never looks at. VFIO is given the first part.
  */
 struct compat_vfio_device_ops {
 	struct vfio_device_ops;		/* needs -fms-extensions */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if !HAVE_VFIO_IOMMUFD
 	void *bind_iommufd;
 	void *unbind_iommufd;
 	void *attach_ioas;
+#endif
+#if !HAVE_VFIO_DETACH_IOAS
 	void *detach_ioas;
 #endif
+#if !HAVE_VFIO_REGION_INFO_CAPS
 	int (*get_region_info_caps)(struct vfio_device *vdev,
 				    struct vfio_region_info *info,
 				    struct vfio_info_cap *caps);
+#endif
 };
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if !HAVE_VFIO_IOMMUFD
 /* never called */
+#undef vfio_iommufd_emulated_bind
+#undef vfio_iommufd_emulated_unbind
+#undef vfio_iommufd_emulated_attach_ioas
 #define vfio_iommufd_emulated_bind(vdev, ictx, id)	(-ENODEV)
 #define vfio_iommufd_emulated_unbind(vdev)		do { } while (0)
 #define vfio_iommufd_emulated_attach_ioas		NULL
-#define vfio_iommufd_emulated_detach_ioas		NULL
 struct iommufd_ctx;
+#endif
 
+#if !HAVE_VFIO_DETACH_IOAS
+#undef vfio_iommufd_emulated_detach_ioas
+#define vfio_iommufd_emulated_detach_ioas		NULL
+#endif
+
+#if HAVE_VFIO_FREE_DEVICE
 /*
  * This VFIO leaves it to the driver's release op to free the device, newer ones
  * free it after that op. Do what they do.
@@ -53,7 +65,7 @@ static void compat_vfio_release_and_free(struct device *dev)
 }
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if !HAVE_VFIO_PUT_KVM
 #if IS_ENABLED(CONFIG_KVM)
 #include <linux/kvm_host.h>
 #include <linux/module.h>
@@ -128,7 +140,7 @@ compat_vfio_alloc_device(size_t size, struct device *dev,
 
 	vdev = _vfio_alloc_device(size, dev,
 				  (const struct vfio_device_ops *)ops);
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if HAVE_VFIO_FREE_DEVICE
 	if (!IS_ERR(vdev)) {
 		compat_vfio_release = vdev->device.release;
 		vdev->device.release = compat_vfio_release_and_free;
@@ -137,6 +149,10 @@ compat_vfio_alloc_device(size_t size, struct device *dev,
 	return vdev;
 }
 
+#define vfio_device_ops compat_vfio_device_ops
+#define _vfio_alloc_device compat_vfio_alloc_device
+
+#if !HAVE_VFIO_REGION_INFO_CAPS
 /*
  * This VFIO leaves VFIO_DEVICE_GET_REGION_INFO to the driver's ioctl op. Answer
  * it as newer ones do if the vendor can only be asked that way.
@@ -189,9 +205,6 @@ static long vfio_mdev_ioctl(struct vfio_device *vdev, unsigned int cmd,
 
 /* renames the definition; a name without parentheses behind it is left alone */
 #define vfio_mdev_ioctl(vdev, cmd, arg) compat_vfio_mdev_ioctl(vdev, cmd, arg)
-
-#define vfio_device_ops compat_vfio_device_ops
-#define _vfio_alloc_device compat_vfio_alloc_device
 #endif
 
 #endif /* MDEV_COMPAT_VFIO_H */

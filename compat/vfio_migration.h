@@ -6,10 +6,11 @@
 #ifndef MDEV_COMPAT_VFIO_MIGRATION_H
 #define MDEV_COMPAT_VFIO_MIGRATION_H
 
-#include <linux/version.h>
 #include <linux/vfio.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#include <mdev_facts.h>
+
+#if !HAVE_VFIO_MIGRATION_DATA_SIZE
 /* The ops as the bridge writes them; VFIO never looks at those that are ours. */
 struct compat_vfio_migration_ops {
 	struct vfio_migration_ops;
@@ -18,7 +19,9 @@ struct compat_vfio_migration_ops {
 };
 
 #define vfio_migration_ops			compat_vfio_migration_ops
+#endif
 
+#if !HAVE_VFIO_PRE_COPY
 /* this VFIO has no such states: it must not tell the user that there are */
 #define VFIO_MIGRATION_PRE_COPY			0
 #endif

@@ -7,13 +7,16 @@
 #define MDEV_COMPAT_VFIO_PIN_H
 
 #include <linux/poison.h>
-#include <linux/version.h>
 #include <linux/vfio.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
-/* this VFIO has groups, and cannot be built without */
-#define CONFIG_VFIO_GROUP 1
+#include <mdev_facts.h>
 
+/* a VFIO that has groups, and cannot be built without */
+#if HAVE_VFIO_CONTAINERS && !IS_ENABLED(CONFIG_VFIO_GROUP)
+#define CONFIG_VFIO_GROUP 1
+#endif
+
+#if !HAVE_VFIO_IOMMUFD
 /*
  * This VFIO lets a device pin before it is on the list of those that are asked: in its
  * open, if there is another device in the container. Be strict, as it is when there is

@@ -54,7 +54,7 @@ static inline void fuse_serve(int fuse, int hold)
 		switch (in->opcode) {
 		case FUSE_INIT:
 			size = sizeof(out.init);
-			out.init.major = FUSE_KERNEL_VERSION;
+			out.init.major = ((struct fuse_init_in *)(in + 1))->major;
 			out.init.minor = 31;
 			out.init.max_write = 4096;
 			break;
