@@ -26,6 +26,9 @@
 #include_next <linux/vfio.h>
 #undef dma_unmap
 
+/* a kernel without CONFIG_VFIO_GROUP does not declare it */
+struct vfio_group;
+
 /* this kernel's VFIO has functions of the same names, for VFIO drivers */
 #define vfio_pin_pages		mdev_classic_pin_pages
 #define vfio_unpin_pages	mdev_classic_unpin_pages
