@@ -41,6 +41,7 @@
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
 #include <linux/interrupt.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/iopoll.h>

@@ -344,11 +344,9 @@ static int test_note_pins(struct test_device *td,
 
 static int test_pin(struct test_device *td, struct mdev_test_pages *pages)
 {
-	unsigned long *pfn = (unsigned long *)pages->pfn;
-	unsigned long *phys = (unsigned long *)pages->phys;
+	unsigned long *phys = pages->phys;
+	unsigned long *pfn = pages->pfn;
 	int ret, err = 0;
-
-	BUILD_BUG_ON(sizeof(*pfn) != sizeof(*pages->pfn));
 
 	if (pages->without == 1)
 		pfn = NULL;
@@ -369,7 +367,7 @@ static int test_pin(struct test_device *td, struct mdev_test_pages *pages)
 /* One note for each; what there is no note of is unpinned all the same. */
 static int test_unpin(struct test_device *td, struct mdev_test_pages *pages)
 {
-	unsigned long *pfn = (unsigned long *)pages->pfn;
+	unsigned long *pfn = pages->pfn;
 	struct test_pin *pin;
 	int i, ret;
 

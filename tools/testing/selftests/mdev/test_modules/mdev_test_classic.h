@@ -14,8 +14,8 @@
 
 /* arguments of vfio_pin_pages() and vfio_unpin_pages() */
 struct mdev_test_pages {
-	__u64 pfn[MDEV_TEST_PAGES];
-	__u64 phys[MDEV_TEST_PAGES];	/* filled in */
+	unsigned long pfn[MDEV_TEST_PAGES];
+	unsigned long phys[MDEV_TEST_PAGES];	/* filled in */
 	__s32 npage;
 	__u32 prot;
 	__u32 by_group;
