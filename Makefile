@@ -78,6 +78,8 @@ help:
 	@echo 'Not part of these:'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'
 	@echo '                      roots of Debian 12 and 13'
+	@echo '  make check-kernels  build for kernels that make check does not boot, and for copies'
+	@echo '                      of headers in which one fact is turned: minutes'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and report'
 	@echo '                      which test finds each: 20 minutes'
 	@echo '  make check-hard     what takes hours, with one table in the end: each'
@@ -174,6 +176,9 @@ check-clients:
 	@tools/clients/clients
 	@tools/clients/tracers
 
+check-kernels:
+	@tools/testing/kernels
+
 # For kernel-doc, a tree in which ours are where they are in the kernel's.
 docs:
 	@tools/lib/deps docs
@@ -225,6 +230,6 @@ patches:
 	@tools/graft/patches $(ksrc)
 
 .PHONY: help modules probe headers install uninstall clean docs demo demo-guest demo-display quick check \
-	check-tree soak selftests check-late check-hard hammer coverage check-clients check-docs check-packages check-mutants check-install \
+	check-tree soak selftests check-late check-hard hammer coverage check-clients check-kernels check-docs check-packages check-mutants check-install \
 	deb lint fuzz bench bench-late \
 	graft ungraft patches
