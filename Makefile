@@ -36,6 +36,7 @@ help:
 	@echo '  make docs           make HTML of the documents: build/docs/index.html'
 	@echo '  make deb            build the Debian packages mdev-dkms and mdev-doc in'
 	@echo '                      build/deb'
+	@echo '  make rpm            build the package for Fedora and RHEL in build/rpm'
 	@echo '  make clean          remove what was built'
 	@echo
 	@echo 'Try and test, in virtual machines that are made as needed. This installs the'
@@ -203,6 +204,9 @@ fuzz:
 deb:
 	@tools/packages/build
 
+rpm:
+	@tools/packages/rpm
+
 check-install:
 	@tools/packages/check-install
 
@@ -231,5 +235,5 @@ patches:
 
 .PHONY: help modules probe headers install uninstall clean docs demo demo-guest demo-display quick check \
 	check-tree soak selftests check-late check-hard hammer coverage check-clients check-kernels check-docs check-packages check-mutants check-install \
-	deb lint fuzz bench bench-late \
+	deb rpm lint fuzz bench bench-late \
 	graft ungraft patches
