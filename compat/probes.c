@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Questions to a kernel's headers. Nothing is built from this file: compat/probe has the
- * compiler look at it, once for each kernel, and a function without an error in it is a
- * yes.
+ * Questions about a kernel's headers. Nothing is built from this file. compat/probe has
+ * the compiler check its syntax once for each kernel. A function in which the compiler
+ * finds no error answers its question with yes.
  *
- *   HAVE_...    a fact, which is a macro of that name in mdev_facts.h if it is true.
- *               compat/ supplies what is missing
- *   NEED_...    without this there is nothing to build for: the comment says what to say
- *   CONTROL_... has to be right, or wrong, whatever the kernel is like: it is the
- *               compiler that is asked, and whether it can read the headers
+ *   HAVE_...    This is a fact. It becomes a macro of that name in mdev_facts.h, which is
+ *               1 or 0. compat/ supplies what a kernel does not have.
+ *   NEED_...    mdev cannot be built without this. The comment is the message. A fact
+ *               HAVE_... whose name begins with the same words will do instead.
+ *   CONTROL_... These functions are right, or wrong, on every kernel. They check that the
+ *               compiler works, and that it can read the headers.
  *
- * The comment above each function, on one line, is what "make probe" shows. An error must
- * be in one of these functions, so each header is looked for before it is included.
+ * "make probe" shows the comment above each function, which is on one line. Each error
+ * must be in one of these functions, so a header that a kernel may lack is included only
+ * if it is there.
  */
 #include <generated/utsrelease.h>
 #include <linux/device.h>
@@ -37,7 +39,7 @@
 #define ORDER(type, one, other) \
 	static_assert(offsetofend(type, one) == offsetof(type, other))
 
-/* what every kernel has */
+/* every kernel has this */
 void CONTROL_RIGHT_first(struct device *dev)
 {
 	get_device(dev);
@@ -45,25 +47,25 @@ void CONTROL_RIGHT_first(struct device *dev)
 	SAME(const char *, ((struct device_driver *)0)->name);
 }
 
-/* a function that no kernel has */
+/* no kernel has this function */
 void CONTROL_WRONG_function(struct device *dev)
 {
 	mdev_no_such_function(dev);
 }
 
-/* a member that no kernel has */
+/* no kernel has this member */
 void CONTROL_WRONG_member(void)
 {
 	MEMBER(struct device, mdev_no_such_member);
 }
 
-/* an argument too many */
+/* this call has one argument too many */
 void CONTROL_WRONG_arguments(struct device *dev)
 {
 	get_device(dev, dev);
 }
 
-/* another type */
+/* the member has another type */
 void CONTROL_WRONG_type(void)
 {
 	SAME(int, ((struct device_driver *)0)->name);
@@ -97,21 +99,39 @@ int NEED_VFIO_PAGES(struct vfio_device *vdev, struct page **pages)
 	       vfio_dma_rw(vdev, 0ULL, pages, 1, true);
 }
 
-/* its VFIO has no log of dirty pages */
+/* its VFIO cannot log dirty pages */
 void NEED_VFIO_LOG(struct vfio_device *vdev)
 {
 	vdev->log_ops->log_stop(vdev);
 	MEMBER(struct vfio_migration_ops, migration_set_state);
 }
 
-/* its struct mdev_device and its like are not those of Linux 6.1 */
-void NEED_MDEV_LAYOUT(void)
+/* its struct mdev_device is not that of Linux 6.1 */
+void NEED_MDEV_DEVICE(void)
 {
 #if KERNEL_HAS_MDEV
 	ORDER(struct mdev_device, dev, uuid);
 	ORDER(struct mdev_device, uuid, next);
 	ORDER(struct mdev_device, next, type);
 	ORDER(struct mdev_device, type, active);
+#endif
+}
+
+/* RHEL 9: struct mdev_device has the member iommu_device, as before Linux 5.16 */
+void HAVE_MDEV_DEVICE_IOMMU(void)
+{
+	ORDER(struct mdev_device, dev, uuid);
+	ORDER(struct mdev_device, uuid, next);
+	ORDER(struct mdev_device, next, type);
+	ORDER(struct mdev_device, type, iommu_device);
+	ORDER(struct mdev_device, iommu_device, active);
+	SAME(struct device *, ((struct mdev_device *)0)->iommu_device);
+}
+
+/* its struct mdev_type, mdev_parent or mdev_driver is not that of Linux 6.1 */
+void NEED_MDEV_LAYOUT(void)
+{
+#if KERNEL_HAS_MDEV
 	ORDER(struct mdev_type, sysfs_name, pretty_name);
 	ORDER(struct mdev_type, pretty_name, parent);
 	ORDER(struct mdev_type, parent, kobj);
@@ -130,28 +150,28 @@ void NEED_MDEV_LAYOUT(void)
 #endif
 }
 
-/* 6.11: a bus matches a const driver */
+/* 6.11: the match op of a bus gets a const driver */
 void HAVE_BUS_MATCH_CONST(void)
 {
 	SAME(int (*)(struct device *, const struct device_driver *),
 	     ((const struct bus_type *)0)->match);
 }
 
-/* 6.3: a bus has uevents of a const device */
+/* 6.3: the uevent op of a bus gets a const device */
 void HAVE_BUS_UEVENT_CONST(void)
 {
 	SAME(int (*)(const struct device *, struct kobj_uevent_env *),
 	     ((const struct bus_type *)0)->uevent);
 }
 
-/* 6.13: a class_compat has no third link */
+/* 6.13: class_compat_create_link() has two parameters */
 int HAVE_CLASS_COMPAT_ONE_LINK(struct class_compat *cls, struct device *dev)
 {
 	class_compat_remove_link(cls, dev);
 	return class_compat_create_link(cls, dev);
 }
 
-/* 7.0: kmalloc_obj() and kzalloc_obj(), whose flags may be left out */
+/* 7.0: there are kmalloc_obj() and kzalloc_obj(), whose flags may be left out */
 void *HAVE_KMALLOC_OBJ(struct list_head *list)
 {
 	list = kmalloc_obj(*list);
@@ -160,31 +180,31 @@ void *HAVE_KMALLOC_OBJ(struct list_head *list)
 	return kzalloc_obj(*list, GFP_ATOMIC);
 }
 
-/* 6.3: vm_flags_set() */
+/* 6.3: there is vm_flags_set() */
 void HAVE_VM_FLAGS_SET(struct vm_area_struct *vma)
 {
 	vm_flags_set(vma, VM_IO);
 }
 
-/* 6.4: a class does not want to know its owner */
+/* 6.4: class_create() has one parameter, the name */
 void *HAVE_CLASS_CREATE_NAME(void)
 {
 	return class_create("");
 }
 
-/* 6.8: eventfd_signal() always adds one */
+/* 6.8: eventfd_signal() has one parameter, and adds one */
 void HAVE_EVENTFD_SIGNAL_ONE(struct eventfd_ctx *ctx)
 {
 	eventfd_signal(ctx);
 }
 
-/* 6.8: PCI_IRQ_INTX, which was PCI_IRQ_LEGACY */
+/* 6.8: PCI_IRQ_LEGACY is called PCI_IRQ_INTX */
 int HAVE_PCI_IRQ_INTX(void)
 {
 	return PCI_IRQ_INTX;
 }
 
-/* 6.2: devices say that they are about to be migrated, user space reads it */
+/* 6.2: a device that migrates has the states PRE_COPY and PRE_COPY_P2P */
 int HAVE_VFIO_PRE_COPY(void)
 {
 	return VFIO_MIGRATION_PRE_COPY + VFIO_DEVICE_STATE_PRE_COPY +
@@ -192,13 +212,13 @@ int HAVE_VFIO_PRE_COPY(void)
 	       sizeof(struct vfio_precopy_info);
 }
 
-/* 6.2: VFIO asks how much there is to migrate */
+/* 6.2: VFIO asks a device how much data it has to migrate */
 void HAVE_VFIO_MIGRATION_DATA_SIZE(void)
 {
 	MEMBER(struct vfio_migration_ops, migration_get_data_size);
 }
 
-/* 6.2: devices can be bound to an iommufd, and a container knows them while they open */
+/* 6.2: devices can be bound to an iommufd, and are in their container before they open */
 void HAVE_VFIO_IOMMUFD(void)
 {
 	MEMBER(struct vfio_device_ops, bind_iommufd);
@@ -206,31 +226,31 @@ void HAVE_VFIO_IOMMUFD(void)
 	MEMBER(struct vfio_device_ops, attach_ioas);
 }
 
-/* 6.6: devices can leave the memory of an iommufd */
+/* 6.6: devices can be detached from an IOAS of an iommufd */
 void HAVE_VFIO_DETACH_IOAS(void)
 {
 	MEMBER(struct vfio_device_ops, detach_ioas);
 }
 
-/* to 6.1: whoever releases a device frees it */
+/* until 6.1: the release op of a device calls vfio_free_device() */
 void HAVE_VFIO_FREE_DEVICE(struct vfio_device *vdev)
 {
 	vfio_free_device(vdev);
 }
 
-/* 6.2, if there is KVM: VFIO keeps the virtual machine of an open device */
+/* 6.2, with KVM: VFIO holds a reference on the virtual machine of an open device */
 void HAVE_VFIO_PUT_KVM(struct vfio_device *vdev)
 {
 	MEMBER(struct vfio_device, put_kvm);
 }
 
-/* devices can be in a container; since 6.6 not in every kernel */
+/* devices can be in a container; since 6.6 this depends on CONFIG_VFIO_GROUP */
 void HAVE_VFIO_CONTAINERS(void)
 {
 	MEMBER(struct vfio_device, iommu_entry);
 }
 
-/* 6.19: VFIO asks for regions with the kernel's structures */
+/* 6.19: there is the op get_region_info_caps */
 void HAVE_VFIO_REGION_INFO_CAPS(void)
 {
 	SAME(int (*)(struct vfio_device *, struct vfio_region_info *,
@@ -238,7 +258,7 @@ void HAVE_VFIO_REGION_INFO_CAPS(void)
 	     ((struct vfio_device_ops *)0)->get_region_info_caps);
 }
 
-/* what every kernel has */
+/* every kernel has this */
 void CONTROL_RIGHT_last(struct pci_dev *pdev)
 {
 	pci_set_master(pdev);

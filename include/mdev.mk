@@ -30,8 +30,8 @@ mdev-symvers := $(firstword $(wildcard $(mdev-include)/../Module.symvers \
 	/var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-*/module/Module.symvers))
 ifneq ($(mdev-symvers),)
 KBUILD_EXTRA_SYMBOLS += $(mdev-symvers)
-# <mdev_facts.h>: what mdev has found out about this kernel
-NOSTDINC_FLAGS += -I$(patsubst %/,%,$(dir $(mdev-symvers)))
+# <mdev_facts.h> says what mdev found out about this kernel
+NOSTDINC_FLAGS += -DMDEV_FACTS -I$(patsubst %/,%,$(dir $(mdev-symvers)))
 else
 $(warning mdev is not built for Linux $(KERNELRELEASE))
 endif

@@ -12,6 +12,13 @@
 #include <linux/uuid.h>
 #include <uapi/linux/vfio.h>
 
+/* what compat/probe found out; a kernel tree that has this header needs no probes */
+#ifdef MDEV_FACTS
+#include <mdev_facts.h>
+#else
+#define HAVE_MDEV_DEVICE_IOMMU 0
+#endif
+
 struct file;
 struct mdev_dirty;
 struct kobject;
@@ -61,6 +68,11 @@ struct mdev_device {
 	guid_t uuid;
 	struct list_head next;
 	struct mdev_type *type;
+#if HAVE_MDEV_DEVICE_IOMMU
+	/* private: RHEL 9 still has this member */
+	struct device *iommu_device;
+	/* public: */
+#endif
 	bool active;
 };
 
