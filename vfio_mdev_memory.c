@@ -1293,7 +1293,7 @@ static void vfio_mdev_ask_type1(struct vfio_mdev_memory *mem,
 	if (!unmap) {
 		unmap = new;
 		new = NULL;
-		unmap->asked = min(asked, VFIO_MDEV_MANY_QUESTIONS);
+		unmap->asked = min_t(unsigned int, asked, VFIO_MDEV_MANY_QUESTIONS);
 		unmap->many = asked >= VFIO_MDEV_MANY_QUESTIONS;
 		unmap->blind = blind;
 		if (blind)

@@ -166,10 +166,10 @@ static u16 mdisp_dispi_get(const struct mdisp *md, enum mdisp_dispi reg)
 	case MDISP_ENABLE:
 		return raw & MDISP_ENABLE_BITS;
 	case MDISP_VIRT_WIDTH:
-		return max(raw, min(mdisp_raw(md, MDISP_XRES), md->type->max_x));
+		return max_t(u32, raw, min_t(u32, mdisp_raw(md, MDISP_XRES), md->type->max_x));
 	case MDISP_VIRT_HEIGHT:
 		width = mdisp_dispi_get(md, MDISP_VIRT_WIDTH);
-		return width ? min(md->size / (width * 4), U16_MAX) : 0;
+		return width ? min_t(size_t, md->size / (width * 4), U16_MAX) : 0;
 	case MDISP_X_OFFSET:
 	case MDISP_Y_OFFSET:
 		return raw;
