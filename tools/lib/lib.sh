@@ -60,11 +60,13 @@ apt_update() {
 apt_install() { apt install --no-install-recommends "$@"; }
 
 # meta KIND SERIES: "METAPACKAGE PACKAGE VERSION" for Debian's current
-# linux-KIND (image, headers) of a series such as 6.12. Which metapackage that
-# is differs between releases, so what they depend on decides.
+# linux-KIND (image, headers) of a series such as 6.12, or of another flavour of it
+# such as 6.12-rt. Which metapackage that is differs between releases, so what they
+# depend on decides.
 meta() {
 	apt-cache "${apt_opts[@]}" show --no-all-versions "linux-$1-$2-amd64" \
-		"linux-$1-amd64" 2>/dev/null | awk -v want="linux-$1-$2." '
+		"linux-$1${2#"${2%-*}"}-amd64" 2>/dev/null |
+		awk -v want="linux-$1-${2%-*}." '
 		/^Package:/ { meta = $2 }
 		/^Depends:/ && !found {
 			for (i = 2; i < NF; i++)
