@@ -79,8 +79,8 @@ help:
 	@echo 'Not part of these:'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'
 	@echo '                      roots of Debian 12 and 13'
-	@echo '  make check-kernels  build for kernels that make check does not boot, and for copies'
-	@echo '                      of headers in which one fact is turned: minutes'
+	@echo '  make check-kernels  build for other kernels, and for copies of headers in which'
+	@echo '                      one fact is changed: about 10 minutes'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and report'
 	@echo '                      which test finds each: 20 minutes'
 	@echo '  make check-hard     what takes hours, with one table in the end: each'
@@ -111,11 +111,11 @@ modules: headers
 probe: headers
 	@compat/probe --kernel '$(KDIR)'
 
-# kbuild would say more than a line.
+# One line, as kbuild's own message would be long.
 headers:
 	@[ -e '$(KDIR)/Makefile' ] && [ -e '$(KDIR)/include/generated/autoconf.h' ] || { \
-		echo 'mdev: $(KDIR) has no headers of a kernel: install those of yours' \
-			"(linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; exit 1; }
+		echo 'mdev: $(KDIR) has no headers of a kernel: install the headers of your' \
+			"kernel (linux-headers-$$(uname -r) on Debian) or set KDIR" >&2; exit 1; }
 
 # Not modules_install: that would take the samples along, and goes where "make
 # kernelrelease" says. DESTDIR, PREFIX, RELEASE and KDIR are in the environment.
