@@ -67,6 +67,10 @@
  * migration_get_state is called. dma_unmap is called from a work, without any lock: VFIO
  * asks for an unmap with locks held, and nobody may wait for a vendor under those.
  *
+ * The bridge's dirty log has no lock of its own. It is protected by the lock of what is
+ * pinned. A report takes that lock for one window of the log after the other, and copies
+ * to user space without it.
+ *
  * No lock is held while user space loads the bridge for a "create": modprobe may wait for
  * a vendor's probe, and that probe for the "create" file to be left.
  *

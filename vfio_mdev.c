@@ -42,8 +42,13 @@ static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			    void *data, size_t len, bool write)
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	int ret;
 
-	return vfio_dma_rw(&vm->vdev, iova, data, len, write);
+	ret = vfio_dma_rw(&vm->vdev, iova, data, len, write);
+	/* a copy that has failed may have written a part */
+	if (write)
+		vfio_mdev_memory_written(vm, iova, len);
+	return ret;
 }
 
 static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)

@@ -4,6 +4,7 @@
  * back.
  */
 #include <linux/anon_inodes.h>
+#include <linux/bitmap.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>
@@ -94,6 +95,12 @@
 
 /* How many pages are kept before the vendor can pin no others. */
 #define VFIO_MDEV_KEPT_MAX		256
+
+/*
+ * How many pins for reading a report passes under one hold of the lock. A window has more
+ * only if there are several pins of one page. The next pin then counts as dirty.
+ */
+#define VFIO_MDEV_LOG_VISITS		(4 * VFIO_MDEV_LOG_PAGES)
 
 /* How long the first pin of an opened device waits for unmaps that are older. */
 #define VFIO_MDEV_JOIN_TIMEOUT		(5 * HZ)
@@ -201,6 +208,7 @@ struct vfio_mdev_listener {
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
  * @joined: something was pinned since the device was opened
+ * @log: pages that are dirty but no longer pinned; NULL if no log runs
  * @spare: a pin of one page that was undone, for the next; exchanged without a lock
  * @by_entry: in vfio_mdev_memories, under vfio_mdev_unmaps_lock
  * @tell_work: tells the vendor; a stuck vendor holds it up
@@ -222,6 +230,7 @@ struct vfio_mdev_memory {
 	unsigned int asks;
 	bool telling;
 	bool joined;
+	struct vfio_mdev_log *log;
 	struct vfio_mdev_pin *spare;
 	struct hlist_node by_entry;
 	struct work_struct tell_work;
@@ -635,6 +644,12 @@ static int vfio_mdev_join(struct vfio_mdev_memory *mem)
  * quarter of what the bridge adds to a pin.
  */
 
+/* Pins consist of whole pages. */
+static bool vfio_mdev_is_page(u64 first, u64 last)
+{
+	return last - first < PAGE_SIZE;
+}
+
 static __always_inline struct vfio_mdev_pin *
 vfio_mdev_pin_alloc(struct vfio_mdev_memory *mem, u64 first, u64 last, int prot)
 {
@@ -642,7 +657,7 @@ vfio_mdev_pin_alloc(struct vfio_mdev_memory *mem, u64 first, u64 last, int prot)
 	struct vfio_mdev_pin *pin;
 
 	/* most are: vendors pin and unpin the same few pages over and over */
-	if (npage == 1)
+	if (vfio_mdev_is_page(first, last))
 		pin = xchg(&mem->spare, NULL) ?:
 		      kmalloc(struct_size(pin, pages, 1), GFP_KERNEL_ACCOUNT);
 	else
@@ -666,7 +681,7 @@ static int vfio_mdev_pin_npage(const struct vfio_mdev_pin *pin)
 static void vfio_mdev_pin_free(struct vfio_mdev_memory *mem,
 			       struct vfio_mdev_pin *pin)
 {
-	if (likely(vfio_mdev_pin_npage(pin) == 1))
+	if (likely(vfio_mdev_is_page(pin->first, pin->last)))
 		pin = xchg(&mem->spare, pin);
 	if (unlikely(pin))
 		kvfree(pin);
@@ -730,6 +745,20 @@ vfio_mdev_pin_add(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call, int
 	return ret;
 }
 
+/*
+ * Record the pages of a pin that was removed from the account. Out of line, so that an
+ * unpin without a log only has the check for it.
+ */
+static noinline void vfio_mdev_pin_log(struct vfio_mdev_memory *mem,
+				       const struct vfio_mdev_pin *pin)
+{
+	lockdep_assert_held(&mem->lock);
+
+	if (pin->write)
+		vfio_mdev_log_set(mem->log, pin->first >> PAGE_SHIFT,
+				  pin->last >> PAGE_SHIFT);
+}
+
 static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
 			      struct vfio_mdev_pin *pin)
 {
@@ -737,6 +766,8 @@ static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
 
 	spin_lock(&mem->lock);
 	vfio_mdev_pins_remove(pin, &mem->pins);
+	if (unlikely(mem->log))
+		vfio_mdev_pin_log(mem, pin);
 	list_for_each_entry(unmap, &mem->unmaps, next)
 		if (unmap->first <= pin->last && unmap->last >= pin->first)
 			WRITE_ONCE(unmap->gone, unmap->gone + 1);
@@ -769,6 +800,8 @@ vfio_mdev_pin_one(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call, int
 			     prot, pin->pages);
 	if (ret > 0)
 		return 0;
+	/* the device has not written to it */
+	pin->write = false;
 	vfio_mdev_pin_del(mem, pin);
 	return ret ?: -EFAULT;
 }
@@ -949,6 +982,8 @@ static void vfio_mdev_kept_del(struct vfio_mdev_memory *mem,
 
 	vfio_mdev_pins_remove(pin, &mem->kept);
 	mem->kept_pages -= vfio_mdev_pin_npage(pin);
+	if (unlikely(mem->log))
+		vfio_mdev_pin_log(mem, pin);
 }
 
 /*
@@ -1060,6 +1095,173 @@ out:
 		dev_err_ratelimited(&mdev->dev,
 				    "vendor unpins %d pages at %#llx, which it did not pin\n",
 				    npage, (u64)iova);
+}
+
+/* --- the dirty log, see vfio_mdev_log.c --- */
+
+int vfio_mdev_memory_log_start(struct vfio_mdev *vm, struct rb_root_cached *ranges,
+			       u32 count)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	struct vfio_mdev_log *log;
+	int ret = -EINVAL;
+
+	log = vfio_mdev_log_alloc(ranges, count);
+	if (IS_ERR(log))
+		return PTR_ERR(log);
+	spin_lock(&mem->lock);
+	if (!mem->log) {
+		WRITE_ONCE(mem->log, log);
+		ret = 0;
+	}
+	spin_unlock(&mem->lock);
+	if (ret)
+		vfio_mdev_log_free(log);
+	/* pairs with vfio_mdev_memory_written(): user space reads its memory next */
+	smp_mb();
+	return ret;
+}
+
+int vfio_mdev_memory_log_stop(struct vfio_mdev *vm)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	struct vfio_mdev_log *log;
+
+	spin_lock(&mem->lock);
+	log = mem->log;
+	WRITE_ONCE(mem->log, NULL);
+	spin_unlock(&mem->lock);
+	if (!log)
+		return -EINVAL;
+	vfio_mdev_log_free(log);
+	return 0;
+}
+
+/* Record what the vendor has written, or tried to write, without a pin. */
+void vfio_mdev_memory_written(struct vfio_mdev *vm, u64 iova, size_t len)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	u64 last;
+
+	/*
+	 * A process that starts a log after this barrier finds in its memory what was
+	 * written. Pairs with the barrier in vfio_mdev_memory_log_start().
+	 */
+	smp_mb();
+	if (likely(!READ_ONCE(mem->log)))
+		return;
+	if (!len || check_add_overflow(iova, (u64)len - 1, &last))
+		return;
+	spin_lock(&mem->lock);
+	if (mem->log)
+		vfio_mdev_log_set(mem->log, iova >> PAGE_SHIFT, last >> PAGE_SHIFT);
+	spin_unlock(&mem->lock);
+}
+
+/*
+ * Return the next pin for writing that has one of these pages. To limit the time that
+ * this takes, return any pin after *@visits pins for reading.
+ */
+static struct vfio_mdev_pin *vfio_mdev_pin_written(struct rb_root_cached *root, u64 first,
+						   u64 last, int *visits)
+{
+	struct vfio_mdev_pin *pin;
+
+	first <<= PAGE_SHIFT;
+	last = (last << PAGE_SHIFT) + PAGE_SIZE - 1;
+	for (pin = vfio_mdev_pins_iter_first(root, first, last); pin;
+	     pin = vfio_mdev_pins_iter_next(pin, first, last))
+		if (pin->write || (*visits)-- <= 0)
+			break;
+	return pin;
+}
+
+static void vfio_mdev_pins_dirty(struct rb_root_cached *root, u64 first, u64 last,
+				 struct vfio_mdev_window *window, int *visits)
+{
+	struct vfio_mdev_pin *pin;
+	u64 to;
+
+	for (; first <= last; first = to + 1) {
+		pin = vfio_mdev_pin_written(root, first, last, visits);
+		if (!pin)
+			break;
+		first = max(first, pin->first >> PAGE_SHIFT);
+		to = min(last, pin->last >> PAGE_SHIFT);
+		bitmap_set(window->dirty, first - window->base, to - first + 1);
+	}
+}
+
+/* Return a page so that none from @first to it is dirty; after @last if none is at all. */
+static u64 vfio_mdev_log_first(struct vfio_mdev_memory *mem, u64 first, u64 last)
+{
+	u64 page = vfio_mdev_log_next(mem->log, first);
+	int visits = VFIO_MDEV_LOG_VISITS;
+	struct vfio_mdev_pin *pin;
+
+	lockdep_assert_held(&mem->lock);
+
+	pin = vfio_mdev_pin_written(&mem->pins, first, last, &visits);
+	if (pin)
+		page = min(page, max(first, pin->first >> PAGE_SHIFT));
+	pin = vfio_mdev_pin_written(&mem->kept, first, last, &visits);
+	if (pin)
+		page = min(page, max(first, pin->first >> PAGE_SHIFT));
+	return page;
+}
+
+/* A page stays dirty if the report covers only a part of it. */
+static void vfio_mdev_log_keep_edge(struct vfio_mdev_memory *mem,
+				    const struct vfio_mdev_window *window, u64 page)
+{
+	lockdep_assert_held(&mem->lock);
+
+	if (page >= window->whole && page < window->whole_end)
+		return;
+	if (test_bit(page - window->base, window->dirty))
+		vfio_mdev_log_set(mem->log, page, page);
+}
+
+static int vfio_mdev_window_fill(struct vfio_mdev_memory *mem,
+				 struct vfio_mdev_window *window)
+{
+	int visits = VFIO_MDEV_LOG_VISITS;
+	u64 first, last;
+
+	lockdep_assert_held(&mem->lock);
+
+	if (!mem->log || !vfio_mdev_log_covers(mem->log, window->first, window->last))
+		return -EINVAL;
+	first = vfio_mdev_log_first(mem, window->first, window->last);
+	if (first > window->last)
+		return 0;
+	last = min(window->last, first | (VFIO_MDEV_LOG_PAGES - 1));
+	window->base = round_down(first, (u64)VFIO_MDEV_LOG_PAGES);
+	bitmap_zero(window->dirty, VFIO_MDEV_LOG_PAGES);
+	vfio_mdev_log_take(mem->log, first, last, window->dirty);
+	vfio_mdev_pins_dirty(&mem->pins, first, last, window, &visits);
+	vfio_mdev_pins_dirty(&mem->kept, first, last, window, &visits);
+	vfio_mdev_log_keep_edge(mem, window, first);
+	vfio_mdev_log_keep_edge(mem, window, last);
+	window->first = last + 1;
+	return 1;
+}
+
+/*
+ * Fill in the next window of a report that has dirty pages. They are clean afterwards,
+ * except those that are pinned. Return 1, 0 if there is no such window, or -EINVAL.
+ */
+int vfio_mdev_memory_log_next(struct vfio_mdev *vm, struct vfio_mdev_window *window)
+{
+	struct vfio_mdev_memory *mem = vm->memory;
+	int ret;
+
+	if (window->first > window->last)
+		return 0;
+	spin_lock(&mem->lock);
+	ret = vfio_mdev_window_fill(mem, window);
+	spin_unlock(&mem->lock);
+	return ret;
 }
 
 /* --- the vendor is told --- */
@@ -1397,6 +1599,9 @@ int vfio_mdev_memory_begin(struct vfio_mdev *vm)
 void vfio_mdev_memory_end(struct vfio_mdev *vm)
 {
 	struct vfio_mdev_memory *mem = vm->memory;
+
+	/* VFIO does not stop the log; nobody can start one any more */
+	vfio_mdev_memory_log_stop(vm);
 
 	spin_lock(&mem->lock);
 	mem->telling = false;

@@ -3,10 +3,13 @@
  * The bridge's part in live migration: VFIO's questions about the state of a device and the
  * memory that it has written to, and the vendor's answers.
  */
+#include <linux/bitmap.h>
 #include <linux/iova_bitmap.h>
 #include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
 #include <linux/vfio.h>
 
 #include "mdev_bridge.h"
@@ -153,6 +156,64 @@ static const struct vfio_log_ops vfio_mdev_log_ops = {
 	.log_read_and_clear	= vfio_mdev_log_read_and_clear,
 };
 
+/* The log for a vendor that has none, see vfio_mdev_log.c. */
+
+static int vfio_mdev_own_log_start(struct vfio_device *vdev,
+				   struct rb_root_cached *ranges, u32 nnodes,
+				   u64 *page_size)
+{
+	int ret;
+
+	ret = vfio_mdev_memory_log_start(to_vfio_mdev(vdev), ranges, nnodes);
+	if (!ret)
+		*page_size = PAGE_SIZE;
+	return ret;
+}
+
+static int vfio_mdev_own_log_stop(struct vfio_device *vdev)
+{
+	return vfio_mdev_memory_log_stop(to_vfio_mdev(vdev));
+}
+
+static int vfio_mdev_own_log_read_and_clear(struct vfio_device *vdev,
+					    unsigned long iova, unsigned long length,
+					    struct iova_bitmap *bitmap)
+{
+	struct mdev_dirty dirty = {
+		.bitmap	= bitmap,
+		.first	= iova,
+		.last	= iova + length - 1,
+	};
+	struct vfio_mdev *vm = to_vfio_mdev(vdev);
+	struct vfio_mdev_window window = {
+		.first		= dirty.first >> PAGE_SHIFT,
+		.last		= dirty.last >> PAGE_SHIFT,
+		.whole		= (iova >> PAGE_SHIFT) + !!offset_in_page(iova),
+		.whole_end	= ((u64)dirty.last + 1) >> PAGE_SHIFT,
+	};
+	unsigned int first, end;
+	int ret;
+
+	if (!length)
+		return 0;
+	while ((ret = vfio_mdev_memory_log_next(vm, &window)) > 0) {
+		for_each_set_bitrange(first, end, window.dirty, VFIO_MDEV_LOG_PAGES)
+			vfio_mdev_log_dirty(mdev_of(vm), &dirty,
+					    (window.base + first) << PAGE_SHIFT,
+					    (size_t)(end - first) << PAGE_SHIFT);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return ret;
+}
+
+static const struct vfio_log_ops vfio_mdev_own_log_ops = {
+	.log_start		= vfio_mdev_own_log_start,
+	.log_stop		= vfio_mdev_own_log_stop,
+	.log_read_and_clear	= vfio_mdev_own_log_read_and_clear,
+};
+
 /* Before the device is registered: what VFIO can ask of its vendor. */
 void vfio_mdev_migration_setup(struct vfio_mdev *vm)
 {
@@ -164,6 +225,9 @@ void vfio_mdev_migration_setup(struct vfio_mdev *vm)
 	}
 	if (vm->ops->log_start)
 		vm->vdev.log_ops = &vfio_mdev_log_ops;
+	/* a VMM relies on a log that it finds, so offer none that cannot report */
+	else if (IS_ENABLED(CONFIG_IOMMUFD_DRIVER) && !vm->ops->dma_unseen)
+		vm->vdev.log_ops = &vfio_mdev_own_log_ops;
 }
 
 #if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)

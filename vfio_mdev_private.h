@@ -5,9 +5,12 @@
 #ifndef VFIO_MDEV_PRIVATE_H
 #define VFIO_MDEV_PRIVATE_H
 
+#include <linux/bitmap.h>
 #include <linux/mdev.h>
 #include <linux/vfio.h>
 
+struct rb_root_cached;
+struct vfio_mdev_log;
 struct vfio_mdev_memory;
 
 /**
@@ -74,6 +77,47 @@ void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
 int vfio_mdev_register_unmap(struct mdev_device *mdev, struct notifier_block *nb);
 int vfio_mdev_unregister_unmap(struct mdev_device *mdev,
 			       struct notifier_block *nb);
+
+/*
+ * vfio_mdev_log.c: pages that are dirty but no longer pinned. Addresses are page numbers.
+ * All functions but the first two are called under the lock that protects the log.
+ */
+
+/* number of pages in a leaf or window */
+#define VFIO_MDEV_LOG_PAGES	1024
+
+struct vfio_mdev_log *vfio_mdev_log_alloc(struct rb_root_cached *ranges, u32 count);
+void vfio_mdev_log_free(struct vfio_mdev_log *log);
+bool vfio_mdev_log_covers(const struct vfio_mdev_log *log, u64 first, u64 last);
+void vfio_mdev_log_set(struct vfio_mdev_log *log, u64 first, u64 last);
+u64 vfio_mdev_log_next(struct vfio_mdev_log *log, u64 first);
+void vfio_mdev_log_take(struct vfio_mdev_log *log, u64 first, u64 last,
+			unsigned long *bits);
+
+/**
+ * struct vfio_mdev_window - a part of a report
+ * @first: number of the first page after this window
+ * @last: number of the last page of the report
+ * @whole: number of the first page that the report covers as a whole
+ * @whole_end: number of the page after the last one that it covers as a whole
+ * @base: number of the page that is bit 0 of @dirty
+ * @dirty: the dirty pages of this window
+ */
+struct vfio_mdev_window {
+	u64 first;
+	u64 last;
+	u64 whole;
+	u64 whole_end;
+	u64 base;
+	DECLARE_BITMAP(dirty, VFIO_MDEV_LOG_PAGES);
+};
+
+/* vfio_mdev_memory.c: the dirty log of an open device */
+int vfio_mdev_memory_log_start(struct vfio_mdev *vm, struct rb_root_cached *ranges,
+			       u32 count);
+int vfio_mdev_memory_log_stop(struct vfio_mdev *vm);
+int vfio_mdev_memory_log_next(struct vfio_mdev *vm, struct vfio_mdev_window *window);
+void vfio_mdev_memory_written(struct vfio_mdev *vm, u64 iova, size_t len);
 
 /* vfio_mdev_region.c: for VFIO */
 int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,

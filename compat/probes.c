@@ -218,6 +218,14 @@ void HAVE_VFIO_MIGRATION_DATA_SIZE(void)
 	MEMBER(struct vfio_migration_ops, migration_get_data_size);
 }
 
+/* 6.7, without CONFIG_IOMMUFD_DRIVER: what VFIO reports dirty pages with does nothing */
+void HAVE_IOVA_BITMAP_STUBS(struct iova_bitmap *bitmap)
+{
+	iova_bitmap_set(bitmap, 0, 1);
+}
+/* an error if the kernel exports it */
+static typeof(iova_bitmap_set) iova_bitmap_set;
+
 /* 6.2: devices can be bound to an iommufd, and are in their container before they open */
 void HAVE_VFIO_IOMMUFD(void)
 {

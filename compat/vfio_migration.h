@@ -26,4 +26,10 @@ struct compat_vfio_migration_ops {
 #define VFIO_MIGRATION_PRE_COPY			0
 #endif
 
+#if !HAVE_IOVA_BITMAP_STUBS
+/* before Linux 6.7 VFIO could always report dirty pages */
+#undef CONFIG_IOMMUFD_DRIVER
+#define CONFIG_IOMMUFD_DRIVER			1
+#endif
+
 #endif /* MDEV_COMPAT_VFIO_MIGRATION_H */

@@ -297,6 +297,10 @@ struct mdev_type_attribute {
  * @log_read_and_clear: optional: call mdev_log_dirty() with @dirty for all memory
  *	in the @length bytes at @iova that the device has written since the last
  *	call. @length is never 0. Return 0 or a negative errno.
+ * @dma_unseen: optional: the device also writes to memory of user space in ways that
+ *	the bridge does not see: neither to what mdev_pin_pages() has pinned nor by
+ *	mdev_dma_rw(). Without it and without @log_start, the bridge keeps the dirty
+ *	log.
  *
  * Every op may sleep. @create and @remove of different devices run concurrently;
  * @create and @remove of one device do not. They run with the parent's registration
@@ -304,7 +308,8 @@ struct mdev_type_attribute {
  * The other ops, except @request, run only between @open and @release; they run
  * concurrently, except @dma_unmap. They are called without a lock of the core. If
  * @read, @write, @ioctl or @mmap is missing, the call fails with -EINVAL; if
- * @device_feature, @migration_set_state or @log_start is missing, with -ENOTTY.
+ * @device_feature or @migration_set_state is missing, with -ENOTTY, and so it does if
+ * @log_start is missing and the bridge keeps no log.
  *
  * The structure belongs to the vendor and must stay until
  * mdev_unregister_device() has returned.
@@ -365,6 +370,7 @@ struct mdev_parent_ops {
 	int (*log_read_and_clear)(struct mdev_device *mdev, unsigned long iova,
 				  unsigned long length,
 				  struct mdev_dirty *dirty);
+	bool dma_unseen;
 };
 
 /* the name the structure had when mdev was first posted */

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_log.h"
 #include "mdev_util.h"
 #include "test_modules/mdev_test_log.h"
 
@@ -26,88 +27,11 @@
 #define PAGES	512
 #define SIZE	(PAGES * 4096ULL)
 
-#define GET	VFIO_DEVICE_FEATURE_GET
-#define SET	VFIO_DEVICE_FEATURE_SET
-#define PROBE	VFIO_DEVICE_FEATURE_PROBE
-
-/* what the first test finds out for all, each of which is a process of its own */
-static int *has_iova_bitmap;
-
-static __attribute__((constructor)) void share_has_iova_bitmap(void)
-{
-	has_iova_bitmap = mmap(NULL, sizeof(*has_iova_bitmap),
-			       PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	*has_iova_bitmap = -1;
-}
-
-/* does this kernel's VFIO have something to report with? */
-static bool has_report(void)
-{
-	if (*has_iova_bitmap < 0)
-		*has_iova_bitmap = !system("grep -q ' iova_bitmap_alloc' /proc/kallsyms");
-	return *has_iova_bitmap;
-}
-
-static int feature(int fd, uint32_t flags, void *data, size_t size)
-{
-	char buf[sizeof(struct vfio_device_feature) + 64] = {};
-	struct vfio_device_feature *feature = (void *)buf;
-	int ret;
-
-	feature->argsz = sizeof(*feature) + size;
-	feature->flags = flags;
-	memcpy(feature->data, data, size);
-	ret = vfio_ioctl(fd, VFIO_DEVICE_FEATURE, feature);
-	memcpy(data, feature->data, size);
-	return ret;
-}
-
-/* the page size in use, or an errno */
-static int64_t start(int fd, uint64_t page_size, uint32_t count,
-		     const struct vfio_device_feature_dma_logging_range *ranges)
-{
-	struct vfio_device_feature_dma_logging_control control = {
-		.page_size = page_size,
-		.num_ranges = count,
-		.ranges = (uintptr_t)ranges,
-	};
-	int ret;
-
-	ret = feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START, &control,
-		      sizeof(control));
-	return ret ?: (int64_t)control.page_size;
-}
-
 static int64_t start_all(int fd, uint64_t page_size)
 {
 	struct vfio_device_feature_dma_logging_range range = { IOVA, SIZE };
 
 	return start(fd, page_size, 1, &range);
-}
-
-static int stop(int fd)
-{
-	return feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0);
-}
-
-/*
- * Bitmaps must not be on the stack: VFIO pins a page more than one needs, and if there
- * is none, as at the end of the address space, it loses what is reported, and says
- * nothing.
- */
-static int report_of(int fd, uint64_t iova, uint64_t length, uint64_t page_size,
-		     uint64_t *bitmap)
-{
-	struct vfio_device_feature_dma_logging_report report = {
-		.iova = iova,
-		.length = length,
-		.page_size = page_size,
-		.bitmap = (uintptr_t)bitmap,
-	};
-
-	return feature(fd, GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
-		       &report, sizeof(report));
 }
 
 static int report(int fd, uint64_t *bitmap)
@@ -123,11 +47,6 @@ static int dma(int fd, uint64_t iova, uint32_t count, int value, bool pin)
 	};
 
 	return vfio_ioctl(fd, MDEV_TEST_WRITE, &write);
-}
-
-static bool bit(const uint64_t *bitmap, int n)
-{
-	return bitmap[n / 64] >> n % 64 & 1;
 }
 
 static int bits(const uint64_t *bitmap)

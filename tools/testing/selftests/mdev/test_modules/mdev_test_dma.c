@@ -21,6 +21,10 @@ static bool unmap = true;
 module_param(unmap, bool, 0444);
 MODULE_PARM_DESC(unmap, "have the op dma_unmap");
 
+static bool unseen;
+module_param(unseen, bool, 0444);
+MODULE_PARM_DESC(unseen, "say that memory is written to in other ways, too");
+
 static bool files = true;
 module_param(files, bool, 0444);
 MODULE_PARM_DESC(files, "have an op for what is done to a VFIO file, ioctl");
@@ -413,6 +417,7 @@ static int __init test_dma_init(void)
 
 	if (unmap)
 		test_dma_ops.dma_unmap = test_dma_unmap;
+	test_dma_ops.dma_unseen = unseen;
 	if (files) {
 		test_dma_ops.ioctl = test_dma_ioctl;
 		test_dma_ops.mmap = test_dma_mmap;
