@@ -16,18 +16,21 @@
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/interval_tree.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/poison.h>
+#include <linux/prandom.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
 #include "mdev_late.h"
 #include "mdev_private.h"
+#include "vfio_mdev_private.h"
 
 #define TYPES	"mdev_supported_types"
 /* the parents have no driver, so their bus is named instead */
@@ -2043,9 +2046,183 @@ static struct kunit_suite mdev_late_suite = {
 
 kunit_test_suite(mdev_late_suite);
 
+#endif
+
+#if IS_REACHABLE(CONFIG_VFIO_MDEV_DEVICE)
+/*
+ * The bridge's dirty log is compared with a bitmap of all its pages. Ranges that are too
+ * large for leaves go into the table that is used when a leaf cannot be allocated.
+ */
+
+#define LOG_PAGES	(200 * VFIO_MDEV_LOG_PAGES)
+#define LOG_LARGE	(70 * VFIO_MDEV_LOG_PAGES)
+
+static void log_free(void *log)
+{
+	vfio_mdev_log_free(log);
+}
+
+/* a log of one range, which begins at page 0 */
+static struct vfio_mdev_log *log_new(struct kunit *test, u64 npage)
+{
+	struct interval_tree_node node = { .last = (npage << PAGE_SHIFT) - 1 };
+	struct rb_root_cached root = RB_ROOT_CACHED;
+	struct vfio_mdev_log *log;
+
+	interval_tree_insert(&node, &root);
+	log = vfio_mdev_log_alloc(&root, 1);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, log);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, log_free, log));
+	return log;
+}
+
+/* Take some pages: at least those in @dirty, or exactly those. */
+static void log_take(struct kunit *test, struct vfio_mdev_log *log,
+		     unsigned long *dirty, u64 first, u64 last, bool exact)
+{
+	DECLARE_BITMAP(want, VFIO_MDEV_LOG_PAGES) = {};
+	DECLARE_BITMAP(bits, VFIO_MDEV_LOG_PAGES) = {};
+	const u64 base = round_down(first, (u64)VFIO_MDEV_LOG_PAGES);
+	u64 page, next = U64_MAX;
+
+	for (page = first; page <= last; page++) {
+		if (!__test_and_clear_bit(page, dirty))
+			continue;
+		__set_bit(page - base, want);
+		next = min(next, page);
+	}
+	if (next != U64_MAX)
+		KUNIT_EXPECT_LE(test, vfio_mdev_log_next(log, first), next);
+	vfio_mdev_log_take(log, first, last, bits);
+	KUNIT_EXPECT_TRUE(test, bitmap_subset(want, bits, VFIO_MDEV_LOG_PAGES));
+	if (exact)
+		KUNIT_EXPECT_TRUE(test, bitmap_equal(bits, want, VFIO_MDEV_LOG_PAGES));
+}
+
+static void log_take_all(struct kunit *test, struct vfio_mdev_log *log,
+			 unsigned long *dirty, bool exact)
+{
+	u64 first;
+
+	for (first = 0; first < LOG_PAGES; first += VFIO_MDEV_LOG_PAGES)
+		log_take(test, log, dirty, first, first + VFIO_MDEV_LOG_PAGES - 1,
+			 exact);
+	KUNIT_EXPECT_EQ(test, U64_MAX, vfio_mdev_log_next(log, 0));
+}
+
+static void log_random(struct kunit *test, bool large)
+{
+	struct vfio_mdev_log *log = log_new(test, LOG_PAGES);
+	u64 first, npage, last, window;
+	struct rnd_state rnd;
+	unsigned long *dirty;
+	int i;
+
+	dirty = kunit_kzalloc(test, LOG_PAGES / BITS_PER_BYTE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, dirty);
+	prandom_seed_state(&rnd, 1);
+	for (i = 0; i < 300; i++) {
+		first = prandom_u32_state(&rnd) % LOG_PAGES;
+		npage = 1 + prandom_u32_state(&rnd) % 3000;
+		if (large && i % 30 == 0)
+			npage += LOG_LARGE;
+		last = min(first + npage, (u64)LOG_PAGES) - 1;
+		bitmap_set(dirty, first, last - first + 1);
+		/* pages beyond the range are not logged */
+		vfio_mdev_log_set(log, first, first + npage - 1);
+		for (window = 0; window < 20; window++) {
+			first = prandom_u32_state(&rnd) % LOG_PAGES;
+			last = first | (VFIO_MDEV_LOG_PAGES - 1);
+			first = max(first, last - prandom_u32_state(&rnd) %
+				    VFIO_MDEV_LOG_PAGES);
+			log_take(test, log, dirty, first, last, !large);
+		}
+	}
+	log_take_all(test, log, dirty, !large);
+}
+
+static void log_exact(struct kunit *test)
+{
+	log_random(test, false);
+}
+
+/* The table has too few entries for the rests of the large ranges. */
+static void log_large(struct kunit *test)
+{
+	log_random(test, true);
+}
+
+/* With more ranges than the table has entries, some pages between them are dirty, too. */
+static void log_too_many(struct kunit *test)
+{
+	const u64 npage = 100ULL * 2 * LOG_LARGE;
+	struct vfio_mdev_log *log = log_new(test, npage);
+	DECLARE_BITMAP(bits, VFIO_MDEV_LOG_PAGES);
+	u64 first, index, more = 0;
+
+	for (first = 0; first < npage; first += 2 * LOG_LARGE)
+		vfio_mdev_log_set(log, first, first + LOG_LARGE - 1);
+	for (first = 0; first < npage; first += VFIO_MDEV_LOG_PAGES) {
+		bitmap_zero(bits, VFIO_MDEV_LOG_PAGES);
+		index = first / LOG_LARGE;
+		if (!(index & 1))
+			KUNIT_EXPECT_EQ(test, first, vfio_mdev_log_next(log, first));
+		vfio_mdev_log_take(log, first, first + VFIO_MDEV_LOG_PAGES - 1, bits);
+		if (index & 1)
+			more += bitmap_weight(bits, VFIO_MDEV_LOG_PAGES);
+		else
+			KUNIT_EXPECT_TRUE(test, bitmap_full(bits,
+							    VFIO_MDEV_LOG_PAGES));
+	}
+	/* not all of them, and not forever */
+	KUNIT_EXPECT_GT(test, more, 0ULL);
+	KUNIT_EXPECT_LT(test, more, 80ULL * LOG_LARGE);
+	KUNIT_EXPECT_EQ(test, U64_MAX, vfio_mdev_log_next(log, 0));
+}
+
+/* Take pages out of one range until the table has no entry for the rest of it. */
+static void log_too_many_holes(struct kunit *test)
+{
+	struct vfio_mdev_log *log = log_new(test, 100 * LOG_LARGE);
+	DECLARE_BITMAP(bits, VFIO_MDEV_LOG_PAGES);
+	u64 first;
+	int round;
+
+	vfio_mdev_log_set(log, 0, 100 * LOG_LARGE - 1);
+	for (round = 0; round < 2; round++) {
+		for (first = 5; first < 100 * LOG_LARGE; first += LOG_LARGE) {
+			bitmap_zero(bits, VFIO_MDEV_LOG_PAGES);
+			vfio_mdev_log_take(log, first, first, bits);
+			/* all are dirty in the first round, those without an entry in the second */
+			KUNIT_EXPECT_EQ(test, !round || first > 31 * LOG_LARGE,
+					test_bit(first % VFIO_MDEV_LOG_PAGES, bits));
+			KUNIT_EXPECT_GE(test, 1, bitmap_weight(bits,
+							       VFIO_MDEV_LOG_PAGES));
+		}
+	}
+	for (first = 0; first < 100 * LOG_LARGE; first += VFIO_MDEV_LOG_PAGES)
+		vfio_mdev_log_take(log, first, first + VFIO_MDEV_LOG_PAGES - 1, bits);
+	KUNIT_EXPECT_EQ(test, U64_MAX, vfio_mdev_log_next(log, 0));
+}
+
+static struct kunit_case vfio_mdev_log_cases[] = {
+	KUNIT_CASE(log_exact),
+	KUNIT_CASE(log_large),
+	KUNIT_CASE(log_too_many),
+	KUNIT_CASE(log_too_many_holes),
+	{}
+};
+
+static struct kunit_suite vfio_mdev_log_suite = {
+	.name		= "vfio_mdev_log",
+	.test_cases	= vfio_mdev_log_cases,
+};
+
+kunit_test_suite(vfio_mdev_log_suite);
+#endif
+
 /* not MODULE_IMPORT_NS(): 6.12 wants that without quotes */
 MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");
-#endif
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("KUnit tests of mdev");

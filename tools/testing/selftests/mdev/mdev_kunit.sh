@@ -7,7 +7,7 @@
 
 ksft_skip=4
 module=mdev_test
-suites='mdev mdev_late'
+suites='mdev mdev_late vfio_mdev_log'
 kunit=/sys/kernel/debug/kunit
 
 # shellcheck source-path=SCRIPTDIR source=mdev_modules.sh disable=SC1091
@@ -39,8 +39,9 @@ if modinfo -n $module 2>/dev/null | grep -q /; then
 else
 	run_builtin
 fi
-# without late binding, there is nothing of it to test
-[ -e /sys/kernel/debug/mdev/pending ] || suites=mdev
+# a suite is missing if the kernel has no late binding, or no bridge
+[ -e /sys/kernel/debug/mdev/pending ] || suites='mdev vfio_mdev_log'
+[ -e /sys/bus/mdev/drivers/vfio_mdev ] || suites=${suites% vfio_mdev_log}
 
 awk -v suites="$suites" -v kunit=$kunit '
 function result(what, suite, name) {
