@@ -697,6 +697,41 @@ static void do_beside(void)
 	sem_post(&second.go);
 }
 
+/* start, report or stop a dirty log with arguments that are mostly right */
+static void do_log(void)
+{
+	/* VFIO pins one page more than it needs, so there must be one */
+	static uint64_t bitmap[PARTS * PART / 64 + PAGE / 8];
+	struct vfio_device_feature_dma_logging_range range;
+	uint64_t arg[5] = {};
+	struct vfio_device_feature *feature = (void *)arg;
+	struct card *of = card();
+	unsigned int b = byte();
+	struct span s = parts();
+
+	feature->argsz = sizeof(arg);
+	range.iova = IOVA + s.from;
+	range.length = s.size;
+	if (b & 0x80) {
+		feature->flags = VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT |
+				 VFIO_DEVICE_FEATURE_GET;
+		arg[1] = range.iova + (b & 0x40 ? 0 : byte());
+		arg[2] = range.length - (b & 0x20 ? 0 : byte());
+		arg[3] = PAGE << (b & 7);
+		arg[4] = (uintptr_t)bitmap;
+	} else if (b & 0x40) {
+		feature->flags = VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP |
+				 VFIO_DEVICE_FEATURE_SET;
+	} else {
+		feature->flags = VFIO_DEVICE_FEATURE_DMA_LOGGING_START |
+				 VFIO_DEVICE_FEATURE_SET;
+		arg[1] = b & 0x20 ? word() : PAGE;
+		arg[2] = 1;
+		arg[3] = (uintptr_t)&range;
+	}
+	ioctl(of->c.vc.device, VFIO_DEVICE_FEATURE, feature);
+}
+
 static void do_pause(void)
 {
 	sleep_ms(1 << byte() % 12);
@@ -709,7 +744,7 @@ static void decode(struct reader from)
 		do_feature, do_migrate, do_stream, do_mmap, do_create,
 		do_device_file, do_pin, do_pin, do_pin, do_pin, do_pin, do_map,
 		do_map, do_unmap, do_unmap, do_memory, do_vendor, do_open,
-		do_close, do_iommufd, do_pause, do_beside, do_beside,
+		do_close, do_iommufd, do_pause, do_beside, do_beside, do_log,
 	};
 
 	in = from;

@@ -1234,6 +1234,44 @@ static int run_log_report(void)
 		       &report, sizeof(report));
 }
 
+/* report, and thereby clean, all dirty pages; return their number */
+static int log_report(void)
+{
+	static uint64_t bitmap[PAGES]; /* as in mdev_log */
+	struct vfio_device_feature_dma_logging_report report = {
+		.iova = IOVA,
+		.length = SIZE,
+		.page_size = PAGE,
+		.bitmap = (uintptr_t)bitmap,
+	};
+	int ret;
+
+	bitmap[0] = 0;
+	ret = feature(false, GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+		      &report, sizeof(report));
+	return ret ?: __builtin_popcountll(bitmap[0]);
+}
+
+/* An unpin cannot fail. Its pages are reported, and once only. */
+static int run_unpin_logged(void)
+{
+	int ret = run_unpin();
+
+	if (ret)
+		return ret;
+	return log_report() == PAGES && !log_report() ? 0 : -ENODATA;
+}
+
+/* A copy that fails may have written its page or not. */
+static int run_copy_logged(void)
+{
+	int ret = run_copy(), dirty = log_report();
+
+	if (!ret && dirty != 1)
+		return -ENODATA;
+	return dirty > 1 || log_report() ? -ENODATA : ret;
+}
+
 static int run_feature(void)
 {
 	uint64_t number = 1;
@@ -1296,6 +1334,24 @@ TEST_F_TIMEOUT(memory, sweeps, 100000)
 	test_sweep("unpin", .run = run_unpin, .undo = do_pin);
 	test_sweep("unmap what is pinned", .run = run_unmap, .undo = do_map_pin,
 		   .failed = do_map_pin_if);
+}
+
+TEST_F_TIMEOUT(memory, sweeps_own_log, 100000)
+{
+	type = "mdev_test_dma/platform-dma";
+	ASSERT_EQ(0, module_load("mdev_test_dma"));
+	ASSERT_EQ(0, do_create());
+	ASSERT_EQ(0, vfio_open(&vc, uuid));
+	ASSERT_EQ(0, do_map());
+	test_sweep("own log start", .run = run_log_start, .undo = do_log_stop);
+	ASSERT_EQ(0, do_log_start());
+	test_sweep("own log copy", .run = run_copy_logged);
+	ASSERT_EQ(0, do_pin());
+	test_sweep("own log unpin", .run = run_unpin_logged, .undo = do_pin,
+		   .failed = do_map_pin_if);
+	test_sweep("own log report", .run = run_log_report);
+	test_sweep("own log stop", .run = run_log_stop, .undo = do_log_start);
+	EXPECT_EQ(0, do_log_stop());
 }
 
 TEST_F_TIMEOUT(memory, sweeps_log, 100000)

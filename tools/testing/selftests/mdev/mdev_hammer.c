@@ -50,6 +50,7 @@
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
 #include "mdev_dma.h"
+#include "mdev_log.h"
 
 #define UUIDS		12
 #define MAX_THREADS	16
@@ -66,6 +67,9 @@
 #define FOREIGN		2
 #define NPAGES		(OURS + FOREIGN)
 #define MEMORY		(NPAGES * PAGE)
+
+/* the part of a device's address space that the threads use together */
+#define LOGGED		((MAX_THREADS + 1ULL) << 20)
 
 /* ---- The world ---- */
 
@@ -305,6 +309,7 @@ static struct {
 	unsigned long done[KINDS];
 	unsigned long checks;
 	atomic_ulong kept;		/* what a vendor forgot to unpin */
+	atomic_ulong logged;		/* completed use_logged() */
 	unsigned long serial;
 	bool failed;
 	uint64_t seed;
@@ -1570,6 +1575,56 @@ static void use_forgetfully(struct worker *w, struct hold *use)
 	pin_own(w, use, m);
 }
 
+/* number of this thread's pages that are reported as dirty; others leave these alone */
+static int dirty_own(struct worker *w, struct hold *use)
+{
+	static uint64_t maps[MAX_THREADS][LOGGED / PAGE / 64 + PAGE / 8];
+	uint64_t *map = maps[w->nr];
+	int ret, i, n = 0;
+
+	memset(map, 0, LOGGED / PAGE / 8);
+	ret = report_of(use->vc.device, 0, LOGGED, PAGE, map);
+	for (i = 0; !ret && i < OURS; i++)
+		n += bit(map, iova_of(w->nr) / PAGE + i);
+	return ret ?: n;
+}
+
+/* A dirty log, while others pin and unpin pages beside. Some threads leave the log running. */
+static void use_logged(struct worker *w, struct hold *use)
+{
+	struct vfio_device_feature_dma_logging_range all = { 0, LOGGED };
+	struct mapping *m = map_own(w, use);
+	int fd = use->vc.device, ret;
+
+	unpin_all(use, w->nr);
+	ret = start(fd, PAGE, 1, &all);
+	if (!has_report()) {
+		want(&w->op, ret, -ENOTTY);
+		return;
+	}
+	if (ret != -EINVAL)
+		want(&w->op, ret, (int)PAGE);
+	want(&w->op, dirty_own(w, use) >= 0, true);
+	want(&w->op, dirty_own(w, use), 0);
+	pin_own(w, use, m);
+	want(&w->op, dirty_own(w, use), OURS);
+	want(&w->op, dirty_own(w, use), OURS);
+	want(&w->op, dma_range(use, TEST_DMA_UNPIN, iova_of(w->nr), NPAGES), 0);
+	want(&w->op, dirty_own(w, use), OURS);
+	want(&w->op, dirty_own(w, use), 0);
+	pin_own(w, use, m);
+	if (pick(w, 2)) {
+		take_own(w, use, 0);
+		mapping_forget(m);
+	} else {
+		want(&w->op, dma_range(use, TEST_DMA_UNPIN, iova_of(w->nr), NPAGES), 0);
+	}
+	want(&w->op, dirty_own(w, use), OURS);
+	model.logged++;
+	if (pick(w, 3))
+		want(&w->op, stop(fd), 0);
+}
+
 static void use_dma(struct worker *w, struct hold *use)
 {
 	pthread_rwlock_t *lock = &use->space->lock;
@@ -1578,8 +1633,10 @@ static void use_dma(struct worker *w, struct hold *use)
 	/* it is to have happened once, at least */
 	if (memory && !model.kept)
 		n = 0;
-	if (memory && n < 2 && !pthread_rwlock_trywrlock(lock)) {
-		if (n)
+	if (memory && n < 5 && !pthread_rwlock_trywrlock(lock)) {
+		if (n > 1)
+			use_logged(w, use);
+		else if (n)
 			use_slowly(w, use);
 		else
 			use_forgetfully(w, use);
@@ -2217,7 +2274,8 @@ static void check_all(void)
 static bool has_hammered(void)
 {
 	return model.done[CREATE] && model.done[REMOVE] &&
-	       model.done[OPEN_DEV] && model.checks && (!memory || model.kept);
+	       model.done[OPEN_DEV] && model.checks &&
+	       (!memory || (model.kept && (model.logged || !has_report())));
 }
 
 /* By rounds, not by the clock, as those may take long on a busy machine. */
@@ -2395,8 +2453,8 @@ static void print_summary(const char *name, long ms)
 	       all);
 	for (i = 0; i < KINDS; i++)
 		print_results(i);
-	printf("), %lu vendors forgot, %lu uevents, %lu quiescent checks\n",
-	       model.kept, events.count, model.checks);
+	printf("), %lu vendors forgot, %lu logs, %lu uevents, %lu quiescent checks\n",
+	       model.kept, model.logged, events.count, model.checks);
 	printf("# result variants=1 operations=%lu seed=%#llx\n", all,
 	       (unsigned long long)model.seed);
 	fflush(stdout);
