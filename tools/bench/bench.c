@@ -223,19 +223,22 @@ static void bench_memory(int argc, char **argv)
 #define CALLS	50
 #define ROUNDS	100
 
-/* the least that CALLS times @call took, each */
-#define BEST(call) ({							\
+/* the least that so many times @call took, each */
+#define BEST_OF(calls, call) ({						\
+	const int _calls = (calls);					\
 	long _best = 0;							\
 	for (int _round = 0; _round < ROUNDS; _round++) {		\
 		long _start = now(), _took;				\
-		for (int _i = 0; _i < CALLS; _i++)			\
+		for (int _i = 0; _i < _calls; _i++)			\
 			if ((call) < 0)					\
 				die(#call, _i);				\
 		_took = now() - _start;					\
 		if (!_best || _took < _best)				\
 			_best = _took;					\
 	}								\
-	(double)_best / CALLS; })
+	(double)_best / _calls; })
+
+#define BEST(call)	BEST_OF(CALLS, call)
 
 static struct vfio_client client;
 
@@ -262,6 +265,57 @@ static int pin_unpin(unsigned long pages)
 	int ret = ioctl(client.device, BENCH_PIN, pages);
 
 	return ret < 0 ? ret : ioctl(client.device, BENCH_UNPIN, pages);
+}
+
+/* the dirty log, where VFIO can report */
+
+#define LOG_RANGE	0x10000000000ULL
+/* VFIO pins a page more than it needs */
+#define LOG_BITMAP	(LOG_RANGE / 4096 / 8 + 4096)
+
+static int log_feature(unsigned int flags, uint64_t one, uint64_t two, uint64_t three,
+		       uint64_t four)
+{
+	uint64_t data[] = { one, two, three, four };
+	char buf[sizeof(struct vfio_device_feature) + sizeof(data)] = {};
+	struct vfio_device_feature *feature = (void *)buf;
+
+	feature->argsz = sizeof(buf);
+	feature->flags = flags;
+	memcpy(feature->data, data, sizeof(data));
+	return ioctl(client.device, VFIO_DEVICE_FEATURE, feature);
+}
+
+static int log_report(void *bitmap)
+{
+	return log_feature(VFIO_DEVICE_FEATURE_GET |
+			   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, 0, LOG_RANGE, 4096,
+			   (uintptr_t)bitmap);
+}
+
+/* pins while a log runs; and reports of a terabyte, with so many pages pinned */
+static void bench_log(void)
+{
+	struct vfio_device_feature_dma_logging_range range = { 0, LOG_RANGE };
+	void *bitmap;
+
+	bitmap = mmap(NULL, LOG_BITMAP, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bitmap == MAP_FAILED)
+		die("bitmap", 0);
+	if (log_feature(VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+			4096, 1, (uintptr_t)&range, 0))
+		return;
+	if (!log_report(bitmap)) {
+		row("pin-logged", 1, BEST(pin_unpin(1)));
+		row("pin-logged", 512, BEST(pin_unpin(512)));
+		log_report(bitmap);
+		row("report", 0, BEST_OF(1, log_report(bitmap)));
+		ioctl(client.device, BENCH_PIN, 512UL);
+		row("report", 512, BEST_OF(1, log_report(bitmap)));
+		ioctl(client.device, BENCH_UNPIN, 512UL);
+	}
+	munmap(bitmap, LOG_BITMAP);
 }
 
 static int reopen(const char *uuid)
@@ -298,6 +352,7 @@ static void bench_vfio(void)
 		die("map", 0);
 	for (i = 0; i < 3; i++)
 		row("pin", pages[i], BEST(pin_unpin(pages[i])));
+	bench_log();
 	vfio_close(&client);
 }
 
