@@ -216,11 +216,13 @@ libvirt_parent() {
 
 # shellcheck source=clients_inner.sh disable=SC1091
 . ./clients_inner.sh
+# shellcheck source=clients_migrate.sh disable=SC1091
+. ./clients_migrate.sh
 
 client=client version=version
 row operation result
 # it loads medu as well, without what test_qemu tells it
-[ "$*" = qemu ] || start_udev
+[[ $* = qemu || $* = migrate ]] || start_udev
 for test; do
 	case $test in
 	mdevctl) test_mdevctl ;;
@@ -228,6 +230,7 @@ for test; do
 	libvirt) test_libvirt ;;
 	domain) test_domain ;;
 	qemu) test_qemu ;;
+	migrate) test_migrate ;;
 	esac
 done
 if ((status)); then
