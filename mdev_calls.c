@@ -153,6 +153,45 @@ static void mdev_call_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dir
 	mdev_bridge_put(mdev);
 }
 
+static int mdev_call_add_capability(struct mdev_device *mdev,
+				    struct vfio_info_cap *caps,
+				    struct vfio_info_cap_header *cap, size_t size)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->add_capability(mdev, caps, cap, size);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static int mdev_call_virqfd_enable(struct mdev_device *mdev,
+				   void (*fn)(void *arg, void *data), void *arg,
+				   struct virqfd **virqfd, int fd)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	int ret;
+
+	if (!bridge)
+		return -ENODEV;
+	ret = bridge->virqfd_enable(mdev, fn, arg, virqfd, fd);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
+static void mdev_call_virqfd_disable(struct mdev_device *mdev,
+				     struct virqfd **virqfd)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+
+	if (!bridge)
+		return;
+	bridge->virqfd_disable(mdev, virqfd);
+	mdev_bridge_put(mdev);
+}
+
 static const struct mdev_bridge_ops mdev_vendor_calls = {
 	.is_open		= mdev_call_is_open,
 	.pin_pages		= mdev_call_pin_pages,
@@ -164,6 +203,9 @@ static const struct mdev_bridge_ops mdev_vendor_calls = {
 	.kvm			= mdev_call_kvm,
 	.mig_get_next_state	= mdev_call_mig_get_next_state,
 	.log_dirty		= mdev_call_log_dirty,
+	.add_capability		= mdev_call_add_capability,
+	.virqfd_enable		= mdev_call_virqfd_enable,
+	.virqfd_disable		= mdev_call_virqfd_disable,
 };
 
 void mdev_calls_init(struct mdev_device_obj *obj)

@@ -184,21 +184,21 @@ static inline bool mdev_parent_leaving(struct mdev_parent_obj *parent)
 /**
  * struct mdev_type_obj - a type below mdev_supported_types
  * @kobj: the type's directory, and its reference count
+ * @group: classic door: the vendor's attributes; NULL otherwise
  * @next: in parent->types
  * @parent: holds a reference
  * @type: modern door: the vendor's type; the one in @classic otherwise
  * @classic: classic door: what a vendor that was compiled with
  *	include/classic-5.13 is given for a type
- * @group: classic door: the vendor's attributes; NULL otherwise
  * @devices_kobj: the directory of links to the type's devices
  */
 struct mdev_type_obj {
 	struct kobject kobj;
+	const struct attribute_group *group;
 	struct list_head next;
 	struct mdev_parent_obj *parent;
 	struct mdev_type *type;
 	struct mdev_type_classic classic;
-	const struct attribute_group *group;
 	struct kobject *devices_kobj;
 };
 
@@ -311,6 +311,8 @@ static_assert(offsetof(struct mdev_device_obj, drvdata) ==
 	      offsetof(struct mdev_device_classic, drvdata));
 static_assert(offsetof(struct mdev_device_obj, calls) ==
 	      offsetof(struct mdev_device_classic, calls));
+static_assert(offsetof(struct mdev_type_obj, group) ==
+	      offsetof(struct mdev_type_kobj, group));
 
 static inline struct mdev_device_obj *to_device_obj(struct mdev_device *mdev)
 {

@@ -58,6 +58,30 @@ static struct kvm *vfio_mdev_kvm(struct mdev_device *mdev)
 	return vm->vdev.kvm;
 }
 
+static int vfio_mdev_add_capability(struct mdev_device *mdev,
+				    struct vfio_info_cap *caps,
+				    struct vfio_info_cap_header *cap, size_t size)
+{
+	return vfio_info_add_capability(caps, cap, size);
+}
+
+/*
+ * @fn runs in a work, and not in the wakeup itself: it may signal an eventfd, which must
+ * not be done while another one is being signalled.
+ */
+static int vfio_mdev_virqfd_enable(struct mdev_device *mdev,
+				   void (*fn)(void *arg, void *data), void *arg,
+				   struct virqfd **virqfd, int fd)
+{
+	return vfio_virqfd_enable(arg, NULL, fn, NULL, virqfd, fd);
+}
+
+static void vfio_mdev_virqfd_disable(struct mdev_device *mdev,
+				     struct virqfd **virqfd)
+{
+	vfio_virqfd_disable(virqfd);
+}
+
 static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 	.pin_pages		= vfio_mdev_pin_pages,
 	.unpin_pages		= vfio_mdev_unpin_pages,
@@ -68,6 +92,9 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 	.kvm			= vfio_mdev_kvm,
 	.mig_get_next_state	= vfio_mdev_mig_get_next_state,
 	.log_dirty		= vfio_mdev_log_dirty,
+	.add_capability		= vfio_mdev_add_capability,
+	.virqfd_enable		= vfio_mdev_virqfd_enable,
+	.virqfd_disable		= vfio_mdev_virqfd_disable,
 };
 
 /* What VFIO calls. */

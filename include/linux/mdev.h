@@ -28,6 +28,7 @@ struct notifier_block;
 struct page;
 struct rb_root_cached;
 struct vfio_info_cap;
+struct virqfd;
 struct vm_area_struct;
 
 /**
@@ -415,6 +416,13 @@ struct mdev_bridge_ops {
 				  enum vfio_device_mig_state *next);
 	void (*log_dirty)(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			  unsigned long iova, size_t length);
+	int (*add_capability)(struct mdev_device *mdev,
+			      struct vfio_info_cap *caps,
+			      struct vfio_info_cap_header *cap, size_t size);
+	int (*virqfd_enable)(struct mdev_device *mdev,
+			     void (*fn)(void *arg, void *data), void *arg,
+			     struct virqfd **virqfd, int fd);
+	void (*virqfd_disable)(struct mdev_device *mdev, struct virqfd **virqfd);
 };
 
 /* private: a device as the functions below see it */
@@ -422,6 +430,12 @@ struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *calls;
+};
+
+/* private: a type as the functions below see it */
+struct mdev_type_kobj {
+	struct kobject kobj;
+	const struct attribute_group *group;
 };
 
 /* private: a type as include/classic-5.13/linux/mdev.h sees it */
@@ -468,6 +482,21 @@ static inline void mdev_set_drvdata(struct mdev_device *mdev, void *data)
 static inline struct device *mdev_parent_dev(struct mdev_device *mdev)
 {
 	return mdev->dev.parent;
+}
+
+/**
+ * mdev_type_group - classic door: the attribute group of a type
+ * @kobj: the type, as @create and the callbacks of the type's files get it
+ *
+ * A vendor that embeds the &struct attribute_group in a structure of its own finds that
+ * by container_of().
+ *
+ * Context: any.
+ * Return: an entry of @supported_type_groups.
+ */
+static inline const struct attribute_group *mdev_type_group(struct kobject *kobj)
+{
+	return container_of(kobj, struct mdev_type_kobj, kobj)->group;
 }
 
 /**
@@ -657,6 +686,27 @@ static inline void mdev_log_dirty(struct mdev_device *mdev,
 				  unsigned long iova, size_t length)
 {
 	mdev_calls(mdev)->log_dirty(mdev, dirty, iova, length);
+}
+
+/**
+ * mdev_add_region_capability - add a capability to a region's info
+ * @mdev: the device
+ * @caps: what the op @get_region_info_caps got
+ * @cap: the capability: a VFIO_REGION_INFO_CAP_*, with its id and version in the header
+ * @size: its size in bytes
+ *
+ * May be called only from the op @get_region_info_caps. It does what
+ * vfio_info_add_capability() does, and the vendor's module need not link with VFIO.
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -ENOMEM; -ENODEV if the device is not open.
+ */
+static inline int mdev_add_region_capability(struct mdev_device *mdev,
+					     struct vfio_info_cap *caps,
+					     struct vfio_info_cap_header *cap,
+					     size_t size)
+{
+	return mdev_calls(mdev)->add_capability(mdev, caps, cap, size);
 }
 
 /*
