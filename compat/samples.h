@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What older kernels lack that the samples use, apart from mdev itself.
- * Included before each sample.
+ * What older kernels lack that the samples and the kit for PCI devices use, apart from
+ * mdev itself. Included before each of their files.
  */
 #ifndef MDEV_COMPAT_SAMPLES_H
 #define MDEV_COMPAT_SAMPLES_H
@@ -20,6 +20,11 @@
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
 }
 #endif
 

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The user's memory: what a device does by DMA, if it is bus master.
+ *
+ * A pin is in the list from before the memory is asked for, which can take for ever, until
+ * it has been dropped. Whoever wants it gone while it is being asked for marks it as lost,
+ * and does not wait: the asking thread drops it then.
+ */
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/pci_regs.h>
+#include <linux/slab.h>
+
+#include "mdev_pci_private.h"
+
+/* Is it allowed to? */
+static bool mdev_pci_can_dma(struct mdev_pci *pci)
+{
+	bool can;
+
+	spin_lock_irq(&pci->lock);
+	can = pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER &&
+	      !mdev_pci_in_d3(pci);
+	spin_unlock_irq(&pci->lock);
+	return can;
+}
+
+/**
+ * mdev_pci_dma_rw - copy from or to the user's memory as the device would by DMA
+ * @pci: the device
+ * @iova: where the user has mapped it for the device; any byte
+ * @data: kernel memory
+ * @len: number of bytes
+ * @write: to the user's memory; from it otherwise
+ *
+ * Context: as mdev_dma_rw().
+ * Return: -EACCES if the device is not bus master or not in D0; otherwise as mdev_dma_rw().
+ */
+int mdev_pci_dma_rw(struct mdev_pci *pci, u64 iova, void *data, size_t len,
+		    bool write)
+{
+	if (!mdev_pci_can_dma(pci))
+		return -EACCES;
+	return mdev_dma_rw(pci->mdev, iova, data, len, write);
+}
+EXPORT_SYMBOL_GPL(mdev_pci_dma_rw);
+
+/* Give back what is pinned, and take it off the list. */
+static void mdev_pci_drop(struct mdev_pci *pci, struct mdev_pci_pin *pin)
+{
+	if (pin->pinned)
+		mdev_unpin_pages(pci->mdev, pin->iova & PAGE_MASK, pin->pinned);
+	kvfree(pin->pages);
+	pin->pages = NULL;
+	spin_lock(&pci->pins_lock);
+	list_del_init(&pin->next);
+	pin->npages = 0;
+	pin->pinned = 0;
+	pin->busy = false;
+	spin_unlock(&pci->pins_lock);
+	/* only the address of what may be freed by now; pairs with mdev_pci_unpin() */
+	smp_mb();
+	wake_up_var(&pin->busy);
+}
+
+static bool mdev_pci_is_busy(struct mdev_pci *pci, struct mdev_pci_pin *pin)
+{
+	bool busy;
+
+	spin_lock(&pci->pins_lock);
+	busy = pin->busy;
+	spin_unlock(&pci->pins_lock);
+	return busy;
+}
+
+static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
+			   bool write)
+{
+	int ret;
+
+	pin->pages = kvcalloc(pin->npages, sizeof(*pin->pages),
+			      GFP_KERNEL_ACCOUNT);
+	if (!pin->pages)
+		return -ENOMEM;
+	ret = mdev_pin_pages(pci->mdev, pin->iova & PAGE_MASK, pin->npages,
+			     write ? IOMMU_WRITE : IOMMU_READ, pin->pages);
+	if (ret < 0)
+		return ret;
+	spin_lock(&pci->pins_lock);
+	pin->pinned = pin->npages;
+	ret = pin->lost ? -EFAULT : 0;
+	/* pairs with mdev_pci_claim(): from here on others may drop it */
+	if (!ret)
+		pin->busy = false;
+	spin_unlock(&pci->pins_lock);
+	return ret;
+}
+
+/**
+ * mdev_pci_pin - keep some of the user's memory in place, for DMA
+ * @pci: the device, whose parent has MDEV_PCI_DMA_OPS
+ * @pin: the vendor's; all zeroes, or used before
+ * @iova: where the user has mapped it for the device; any byte
+ * @length: number of bytes, not 0
+ * @write: the device will write to it; read otherwise
+ *
+ * The pages are in @pin->pages until mdev_pci_unpin(), or until the kit calls
+ * &mdev_pci_ops.unpin as the user takes them back, resets or closes the device. The pin may
+ * be gone, then, before this returns.
+ *
+ * Context: as mdev_pin_pages(); under no lock that @unpin or @close wait for.
+ * Return: 0; -EACCES if the device is not bus master or not in D0; -EINVAL if @length is 0
+ * or the range wraps around; -EFAULT if it was taken back meanwhile; -ENOMEM; otherwise as
+ * mdev_pin_pages(). On error there is nothing to be unpinned.
+ */
+int mdev_pci_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
+		 size_t length, bool write)
+{
+	u64 last;
+	int ret;
+
+	if (!length || check_add_overflow(iova, (u64)length - 1, &last) ||
+	    (last >> PAGE_SHIFT) - (iova >> PAGE_SHIFT) >= INT_MAX)
+		return -EINVAL;
+	if (!mdev_pci_can_dma(pci))
+		return -EACCES;
+	pin->iova = iova;
+	pin->length = length;
+	pin->npages = (last >> PAGE_SHIFT) - (iova >> PAGE_SHIFT) + 1;
+	pin->pinned = 0;
+	pin->lost = false;
+	pin->busy = true;
+	spin_lock(&pci->pins_lock);
+	list_add_tail(&pin->next, &pci->pins);
+	spin_unlock(&pci->pins_lock);
+
+	ret = mdev_pci_do_pin(pci, pin, write);
+	if (ret)
+		mdev_pci_drop(pci, pin);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mdev_pci_pin);
+
+/* Is it ours to drop? Otherwise whoever is busy with it does so, or has. */
+static bool mdev_pci_claim(struct mdev_pci_pin *pin)
+{
+	if (pin->busy) {
+		pin->lost = true;
+		return false;
+	}
+	pin->busy = true;
+	return true;
+}
+
+/**
+ * mdev_pci_unpin - undo a mdev_pci_pin()
+ * @pci: the device
+ * @pin: the vendor's; nothing happens if it is not pinned any more
+ *
+ * When it returns the kit does not know of @pin any more. If the kit is calling
+ * &mdev_pci_ops.unpin for it, this waits, so it must not be called from there.
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_pci_unpin(struct mdev_pci *pci, struct mdev_pci_pin *pin)
+{
+	bool mine = false;
+
+	spin_lock(&pci->pins_lock);
+	/* what was never pinned is all zeroes */
+	if (pin->npages)
+		mine = mdev_pci_claim(pin);
+	spin_unlock(&pci->pins_lock);
+	if (mine)
+		mdev_pci_drop(pci, pin);
+	else
+		wait_var_event(&pin->busy, !mdev_pci_is_busy(pci, pin));
+}
+EXPORT_SYMBOL_GPL(mdev_pci_unpin);
+
+/* The next one with a page in the range, if it is ours to drop now. */
+static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,
+					      u64 last)
+{
+	struct mdev_pci_pin *pin, *found = NULL;
+
+	spin_lock(&pci->pins_lock);
+	list_for_each_entry(pin, &pci->pins, next) {
+		if ((pin->iova & PAGE_MASK) > last ||
+		    ((pin->iova + pin->length - 1) | ~PAGE_MASK) < first)
+			continue;
+		if (mdev_pci_claim(pin)) {
+			found = pin;
+			break;
+		}
+	}
+	spin_unlock(&pci->pins_lock);
+	return found;
+}
+
+static void mdev_pci_unpin_range(struct mdev_pci *pci, u64 first, u64 last)
+{
+	struct mdev_pci_pin *pin;
+
+	while ((pin = mdev_pci_next_pin(pci, first, last))) {
+		if (pci->desc->ops->unpin)
+			pci->desc->ops->unpin(pci, pin);
+		mdev_pci_drop(pci, pin);
+	}
+}
+
+/**
+ * mdev_pci_dma_unmap - the op dma_unmap
+ * @mdev: the device
+ * @iova: as the op says
+ * @length: as the op says
+ *
+ * Context: process context, sleeps.
+ */
+void mdev_pci_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
+{
+	mdev_pci_unpin_range(mdev_pci_of(mdev), iova, iova + length - 1);
+}
+EXPORT_SYMBOL_GPL(mdev_pci_dma_unmap);
+
+void mdev_pci_unpin_all(struct mdev_pci *pci)
+{
+	mdev_pci_unpin_range(pci, 0, U64_MAX);
+}
+
+void mdev_pci_dma_init(struct mdev_pci *pci)
+{
+	spin_lock_init(&pci->pins_lock);
+	INIT_LIST_HEAD(&pci->pins);
+}

@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Interrupts: what the vendor raises, and the eventfds by which the user is told.
+ *
+ * INTA is a level. VFIO wants an edge and a mask of it: it is signalled and masked when
+ * it is high, and signalled again if it still is when the user unmasks it. Messages are
+ * edges. Whether MSI and MSI-X are on is told by their eventfds, and not by what the
+ * capability says: the VMM has both in its hands.
+ */
+#include <linux/bitmap.h>
+#include <linux/eventfd.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/pci_regs.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "mdev_pci_private.h"
+
+#define INTX	VFIO_PCI_INTX_IRQ_INDEX
+#define MSI	VFIO_PCI_MSI_IRQ_INDEX
+#define MSIX	VFIO_PCI_MSIX_IRQ_INDEX
+#define REQ	VFIO_PCI_REQ_IRQ_INDEX
+#define NONE	VFIO_PCI_NUM_IRQS
+
+static unsigned int mdev_pci_max_vectors(const struct mdev_pci *pci)
+{
+	return max(pci->nr_vectors[0], pci->nr_vectors[1]);
+}
+
+static unsigned int mdev_pci_nr_irqs(const struct mdev_pci *pci, u32 index)
+{
+	switch (index) {
+	case INTX:
+		return pci->desc->intx;
+	case MSI:
+	case MSIX:
+		return pci->nr_vectors[index == MSIX];
+	case REQ:
+		return mdev_pci_can_unplug(pci);
+	}
+	return 0;
+}
+
+/* ---- From the vendor to the user ---- */
+
+/* To be called after everything that may let INTA out. */
+void mdev_pci_irq_update(struct mdev_pci *pci)
+{
+	lockdep_assert_held(&pci->lock);
+	if (!pci->line || pci->line_masked || !pci->intx || pci->holds_back ||
+	    pci->config[PCI_COMMAND + 1] & (PCI_COMMAND_INTX_DISABLE >> 8))
+		return;
+	pci->line_masked = true;
+	eventfd_signal(pci->intx);
+}
+
+static void mdev_pci_send(struct mdev_pci *pci, unsigned int vector)
+{
+	lockdep_assert_held(&pci->lock);
+	if (pci->irq_index == NONE || vector >= pci->nr_vectors[pci->irq_index == MSIX])
+		return;
+	if (pci->vectors[vector] && !pci->holds_back)
+		eventfd_signal(pci->vectors[vector]);
+	else if (pci->holds_back || pci->irq_index == MSIX)
+		__set_bit(vector, pci->vectors_pending);
+}
+
+static void mdev_pci_send_pending(struct mdev_pci *pci, unsigned int start,
+				  unsigned int count)
+{
+	unsigned int vector = start;
+
+	lockdep_assert_held(&pci->lock);
+	for_each_set_bit_from(vector, pci->vectors_pending, start + count) {
+		__clear_bit(vector, pci->vectors_pending);
+		mdev_pci_send(pci, vector);
+	}
+}
+
+static void mdev_pci_do_set_intx(struct mdev_pci *pci, bool level, bool message)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pci->lock, flags);
+	if (message && level && !pci->line)
+		mdev_pci_send(pci, 0);
+	pci->line = level;
+	mdev_pci_irq_update(pci);
+	spin_unlock_irqrestore(&pci->lock, flags);
+}
+
+static void mdev_pci_do_signal(struct mdev_pci *pci, unsigned int vector)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pci->lock, flags);
+	mdev_pci_send(pci, vector);
+	spin_unlock_irqrestore(&pci->lock, flags);
+}
+
+/* PREEMPT_RT's spinlocks and eventfds sleep. */
+static bool mdev_pci_must_defer(void)
+{
+	return IS_ENABLED(CONFIG_PREEMPT_RT) && !preemptible();
+}
+
+/* bits of line_wanted: there is something, the level, and that it is a message, too */
+#define MDEV_PCI_WANTED		BIT(0)
+#define MDEV_PCI_WANTED_HIGH	BIT(1)
+#define MDEV_PCI_WANTED_MESSAGE	BIT(2)
+
+static void mdev_pci_irq_work(struct irq_work *work)
+{
+	struct mdev_pci *pci = container_of(work, struct mdev_pci, irq_work);
+	int wanted = atomic_xchg(&pci->line_wanted, 0);
+	unsigned int vector, max = mdev_pci_max_vectors(pci);
+
+	if (wanted)
+		mdev_pci_do_set_intx(pci, wanted & MDEV_PCI_WANTED_HIGH,
+				     wanted & MDEV_PCI_WANTED_MESSAGE);
+	for_each_set_bit(vector, pci->vectors_wanted, max)
+		if (test_and_clear_bit(vector, pci->vectors_wanted))
+			mdev_pci_do_signal(pci, vector);
+}
+
+static void mdev_pci_defer_line(struct mdev_pci *pci, bool level, bool message)
+{
+	atomic_set(&pci->line_wanted, MDEV_PCI_WANTED |
+		   (level ? MDEV_PCI_WANTED_HIGH : 0) |
+		   (message ? MDEV_PCI_WANTED_MESSAGE : 0));
+	irq_work_queue(&pci->irq_work);
+}
+
+/**
+ * mdev_pci_set_intx - set the level of INTA
+ * @pci: the device, which has &mdev_pci_desc.intx
+ * @level: an interrupt is pending
+ *
+ * Tells the user if he listens to it, has not masked it, and has it enabled in the
+ * command register; now or when that is so. It is low after a reset.
+ *
+ * Context: any, from @init to @exit.
+ */
+void mdev_pci_set_intx(struct mdev_pci *pci, bool level)
+{
+	if (mdev_pci_must_defer())
+		mdev_pci_defer_line(pci, level, false);
+	else
+		mdev_pci_do_set_intx(pci, level, false);
+}
+EXPORT_SYMBOL_GPL(mdev_pci_set_intx);
+
+/**
+ * mdev_pci_signal - send a message
+ * @pci: the device
+ * @vector: of MSI or MSI-X, from 0 on
+ *
+ * Lost if the user listens to neither, or if there is no such vector. A vector of MSI-X
+ * that nobody listens to stays pending while others have listeners.
+ *
+ * Context: any, from @init to @exit.
+ */
+void mdev_pci_signal(struct mdev_pci *pci, unsigned int vector)
+{
+	if (!mdev_pci_must_defer()) {
+		mdev_pci_do_signal(pci, vector);
+	} else if (vector < mdev_pci_max_vectors(pci)) {
+		set_bit(vector, pci->vectors_wanted);
+		irq_work_queue(&pci->irq_work);
+	}
+}
+EXPORT_SYMBOL_GPL(mdev_pci_signal);
+
+/**
+ * mdev_pci_set_irq - set the level of a device's only interrupt
+ * @pci: the device
+ * @level: it is pending
+ *
+ * As mdev_pci_set_intx(). If the user listens to MSI or MSI-X instead, the first vector is
+ * signalled whenever the level goes up.
+ *
+ * Context: any, from @init to @exit.
+ */
+void mdev_pci_set_irq(struct mdev_pci *pci, bool level)
+{
+	if (mdev_pci_must_defer())
+		mdev_pci_defer_line(pci, level, true);
+	else
+		mdev_pci_do_set_intx(pci, level, true);
+}
+EXPORT_SYMBOL_GPL(mdev_pci_set_irq);
+
+/* While it stands still nothing is signalled, and nothing is lost. */
+void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back)
+{
+	lockdep_assert_held(&pci->lock);
+	pci->holds_back = hold_back;
+	if (hold_back)
+		return;
+	mdev_pci_send_pending(pci, 0, mdev_pci_max_vectors(pci));
+	mdev_pci_irq_update(pci);
+}
+
+/* The device is reset, not how one listens to it, as with vfio-pci. */
+void mdev_pci_irq_reset(struct mdev_pci *pci)
+{
+	lockdep_assert_held(&pci->lock);
+	pci->line = false;
+	bitmap_zero(pci->vectors_pending, mdev_pci_max_vectors(pci));
+}
+
+/* ---- From the user: who listens ---- */
+
+static bool mdev_pci_has_vectors(const struct mdev_pci *pci)
+{
+	return memchr_inv(pci->vectors, 0, mdev_pci_max_vectors(pci) *
+			  sizeof(*pci->vectors));
+}
+
+/* The last eventfd of an index is gone. */
+static void mdev_pci_is_off(struct mdev_pci *pci, u32 index)
+{
+	lockdep_assert_held(&pci->lock);
+	if (index == INTX) {
+		pci->line_masked = false;
+	} else if (index == pci->irq_index) {
+		pci->irq_index = NONE;
+		bitmap_zero(pci->vectors_pending, mdev_pci_max_vectors(pci));
+	}
+}
+
+/*
+ * Have @count eventfds from @start on be these; they are swapped for the old ones. One
+ * of INTx, MSI and MSI-X is listened to at a time.
+ */
+static int mdev_pci_swap_triggers(struct mdev_pci *pci, u32 index, u32 start,
+				  u32 count, struct eventfd_ctx **ctxs)
+{
+	u32 i;
+
+	lockdep_assert_held(&pci->lock);
+	switch (index) {
+	case REQ:
+		swap(pci->request, ctxs[0]);
+		return 0;
+	case INTX:
+		if (ctxs[0] && pci->irq_index != NONE)
+			return -EINVAL;
+		swap(pci->intx, ctxs[0]);
+		if (!pci->intx)
+			mdev_pci_is_off(pci, index);
+		mdev_pci_irq_update(pci);
+		return 0;
+	}
+	if (pci->irq_index != index &&
+	    memchr_inv(ctxs, 0, count * sizeof(*ctxs))) {
+		if (pci->intx || pci->irq_index != NONE)
+			return -EINVAL;
+		pci->irq_index = index;
+	}
+	/* those of the other index are not switched off by this one */
+	if (pci->irq_index != index)
+		return 0;
+	for (i = 0; i < count; i++)
+		swap(pci->vectors[start + i], ctxs[i]);
+	if (mdev_pci_has_vectors(pci))
+		mdev_pci_send_pending(pci, start, count);
+	else
+		mdev_pci_is_off(pci, index);
+	return 0;
+}
+
+/* @fds: one for each, -1 for none */
+static int mdev_pci_set_triggers(struct mdev_pci *pci, u32 index, u32 start,
+				 u32 count, const s32 *fds)
+{
+	struct eventfd_ctx **ctxs;
+	int ret = 0;
+	u32 i;
+
+	ctxs = kcalloc(count, sizeof(*ctxs), GFP_KERNEL_ACCOUNT);
+	if (!ctxs)
+		return -ENOMEM;
+	for (i = 0; i < count; i++) {
+		if (fds[i] == -1)
+			continue;
+		ctxs[i] = eventfd_ctx_fdget(fds[i]);
+		if (IS_ERR(ctxs[i])) {
+			ret = PTR_ERR(ctxs[i]);
+			ctxs[i] = NULL;
+			goto out_put;
+		}
+	}
+	spin_lock_irq(&pci->lock);
+	ret = mdev_pci_swap_triggers(pci, index, start, count, ctxs);
+	spin_unlock_irq(&pci->lock);
+
+out_put:
+	/* the old ones, or the new ones that were refused */
+	for (i = 0; i < count; i++)
+		if (ctxs[i])
+			eventfd_ctx_put(ctxs[i]);
+	kfree(ctxs);
+	return ret;
+}
+
+/* Nobody unmasks what nobody listens to. */
+static void mdev_pci_no_unmask(struct mdev_pci *pci, u32 index)
+{
+	if (index == INTX)
+		mdev_virqfd_disable(pci->mdev, &pci->unmask);
+}
+
+/* Of an index that is on. */
+static struct eventfd_ctx **mdev_pci_trigger(struct mdev_pci *pci, u32 index,
+					     u32 i)
+{
+	if (index == REQ)
+		return &pci->request;
+	return index == INTX ? &pci->intx : &pci->vectors[i];
+}
+
+/* Is there an eventfd of this index? */
+static bool mdev_pci_is_on(struct mdev_pci *pci, u32 index)
+{
+	if (index == MSI || index == MSIX)
+		return pci->irq_index == index;
+	return *mdev_pci_trigger(pci, index, 0);
+}
+
+/* Switch an index off. One by one, so that it cannot fail. */
+static void mdev_pci_disable(struct mdev_pci *pci, u32 index)
+{
+	struct eventfd_ctx *ctx;
+	bool was_on;
+	u32 i = 0;
+
+	mdev_pci_no_unmask(pci, index);
+	do {
+		ctx = NULL;
+		spin_lock_irq(&pci->lock);
+		was_on = i < mdev_pci_nr_irqs(pci, index) &&
+			 mdev_pci_is_on(pci, index);
+		if (was_on)
+			swap(ctx, *mdev_pci_trigger(pci, index, i));
+		else
+			mdev_pci_is_off(pci, index);
+		spin_unlock_irq(&pci->lock);
+		i++;
+		if (ctx)
+			eventfd_ctx_put(ctx);
+	} while (was_on);
+}
+
+static bool mdev_pci_on(const u8 *bools, u32 i)
+{
+	return !bools || bools[i];
+}
+
+/* The user tests his side of an interrupt. */
+static void mdev_pci_fire(struct mdev_pci *pci, u32 index, u32 start, u32 count,
+			  const u8 *bools)
+{
+	struct eventfd_ctx *ctx;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		ctx = *mdev_pci_trigger(pci, index, start + i);
+		if (ctx && mdev_pci_on(bools, i))
+			eventfd_signal(ctx);
+	}
+}
+
+/* @bools: for which of them, all if it is NULL */
+static int mdev_pci_poke(struct mdev_pci *pci, u32 index, u32 action, u32 start,
+			 u32 count, const u8 *bools)
+{
+	int ret = 0;
+
+	if (bools && !memchr_inv(bools, 0, count))
+		return 0;
+	spin_lock_irq(&pci->lock);
+	if (!mdev_pci_is_on(pci, index)) {
+		ret = -EINVAL;
+	} else if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
+		mdev_pci_fire(pci, index, start, count, bools);
+	} else {
+		pci->line_masked = action == VFIO_IRQ_SET_ACTION_MASK;
+		/* signals again if it still is high */
+		mdev_pci_irq_update(pci);
+	}
+	spin_unlock_irq(&pci->lock);
+	return ret;
+}
+
+/* Tell the user that the device is wanted back. */
+int mdev_pci_ask_user(struct mdev_pci *pci)
+{
+	return mdev_pci_poke(pci, REQ, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1, NULL);
+}
+
+static void mdev_pci_unmasked(void *arg, void *data)
+{
+	mdev_pci_poke(arg, INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, NULL);
+}
+
+/* Another one replaces the one that is there. */
+static int mdev_pci_set_unmask(struct mdev_pci *pci, s32 fd)
+{
+	bool on;
+
+	spin_lock_irq(&pci->lock);
+	on = pci->intx;
+	spin_unlock_irq(&pci->lock);
+	if (!on)
+		return -EINVAL;
+	mdev_virqfd_disable(pci->mdev, &pci->unmask);
+	if (fd == -1)
+		return 0;
+	return mdev_virqfd_enable(pci->mdev, mdev_pci_unmasked, pci,
+				  &pci->unmask, fd);
+}
+
+/* Size of one element of the data behind the header, or an error. */
+static int mdev_pci_check_irq_set(struct mdev_pci *pci,
+				  const struct vfio_irq_set *set)
+{
+	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+	u32 type = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+	u32 nr = mdev_pci_nr_irqs(pci, set->index);
+
+	if (set->flags != (action | type) || !is_power_of_2(action))
+		return -EINVAL;
+	if (set->start >= nr || set->count > nr - set->start)
+		return -EINVAL;
+	/* nothing of nothing means: switch the whole index off */
+	if (!set->count && (set->start || set->flags !=
+			    (VFIO_IRQ_SET_ACTION_TRIGGER |
+			     VFIO_IRQ_SET_DATA_NONE)))
+		return -EINVAL;
+	/* only INTA can be masked; what VFIO knows but nobody uses: by eventfd */
+	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
+	    (set->index != INTX || set->flags ==
+	     (VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_EVENTFD)))
+		return -ENOTTY;
+
+	switch (type) {
+	case VFIO_IRQ_SET_DATA_NONE:
+		return 0;
+	case VFIO_IRQ_SET_DATA_BOOL:
+		return sizeof(u8);
+	case VFIO_IRQ_SET_DATA_EVENTFD:
+		return sizeof(s32);
+	}
+	return -EINVAL;
+}
+
+static int mdev_pci_do_set_irqs(struct mdev_pci *pci,
+				const struct vfio_irq_set *set, void *data)
+{
+	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+
+	if (!set->count) {
+		mdev_pci_disable(pci, set->index);
+		return 0;
+	}
+	if (!(set->flags & VFIO_IRQ_SET_DATA_EVENTFD))
+		return mdev_pci_poke(pci, set->index, action, set->start,
+				     set->count, data);
+	if (action == VFIO_IRQ_SET_ACTION_UNMASK)
+		return mdev_pci_set_unmask(pci, *(s32 *)data);
+	if (*(s32 *)data == -1)
+		mdev_pci_no_unmask(pci, set->index);
+	return mdev_pci_set_triggers(pci, set->index, set->start, set->count,
+				     data);
+}
+
+/* VFIO_DEVICE_SET_IRQS */
+long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_set, count);
+	struct vfio_irq_set set;
+	void *data = NULL;
+	int size, ret;
+
+	if (copy_from_user(&set, arg, minsz))
+		return -EFAULT;
+	if (set.argsz < minsz)
+		return -EINVAL;
+	size = mdev_pci_check_irq_set(pci, &set);
+	if (size < 0)
+		return size;
+	/* no more than there are vectors: nothing overflows */
+	if (set.argsz - minsz < size * set.count)
+		return -EINVAL;
+	if (size) {
+		data = memdup_user(arg + minsz, size * set.count);
+		if (IS_ERR(data))
+			return PTR_ERR(data);
+	}
+	ret = mdev_pci_do_set_irqs(pci, &set, data);
+	kfree(data);
+	return ret;
+}
+
+/* VFIO_DEVICE_GET_IRQ_INFO: what the device does not have is there none times. */
+long mdev_pci_get_irq_info(struct mdev_pci *pci, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_info, count);
+	struct vfio_irq_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_IRQS)
+		return -EINVAL;
+
+	info.count = mdev_pci_nr_irqs(pci, info.index);
+	info.flags = info.count ? VFIO_IRQ_INFO_EVENTFD : 0;
+	if (info.count && info.index == INTX)
+		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+	/* vectors of MSI-X come and go one by one */
+	else if (info.count && info.index != MSIX)
+		info.flags |= VFIO_IRQ_INFO_NORESIZE;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+/* ---- A device's life ---- */
+
+int mdev_pci_irq_init(struct mdev_pci *pci)
+{
+	unsigned int max = mdev_pci_max_vectors(pci);
+	size_t size = BITS_TO_LONGS(max) * sizeof(long);
+
+	spin_lock_init(&pci->lock);
+	init_irq_work(&pci->irq_work, mdev_pci_irq_work);
+	pci->irq_index = NONE;
+	if (!max)
+		return 0;
+	pci->vectors = kzalloc(max * sizeof(*pci->vectors) + 2 * size, GFP_KERNEL);
+	if (!pci->vectors)
+		return -ENOMEM;
+	pci->vectors_pending = (unsigned long *)(pci->vectors + max);
+	pci->vectors_wanted = pci->vectors_pending + BITS_TO_LONGS(max);
+	return 0;
+}
+
+void mdev_pci_irq_exit(struct mdev_pci *pci)
+{
+	irq_work_sync(&pci->irq_work);
+	kfree(pci->vectors);
+}
+
+/* The user is gone: nobody listens to anything. */
+void mdev_pci_irq_release(struct mdev_pci *pci)
+{
+	u32 index;
+
+	for (index = 0; index < VFIO_PCI_NUM_IRQS; index++)
+		mdev_pci_disable(pci, index);
+	/* what the vendor has raised until now is not for the next user */
+	irq_work_sync(&pci->irq_work);
+	spin_lock_irq(&pci->lock);
+	mdev_pci_irq_reset(pci);
+	spin_unlock_irq(&pci->lock);
+}

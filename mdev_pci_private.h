@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The map of the kit for emulated PCI devices, mdev_pci.ko.
+ *
+ * Files, from the roof to the cellar. Each calls only those below it:
+ *
+ *	mdev_pci.c		parents, types, the life of a device, ioctls
+ *	mdev_pci_access.c	reading and writing; what a write to configuration space
+ *				sets off
+ *	mdev_pci_migration.c	reset; the states, and the file
+ *	mdev_pci_region.c	regions: description, access, mappings
+ *	mdev_pci_dma.c		the user's memory
+ *	mdev_pci_irq.c		interrupts
+ *	mdev_pci_config.c	what configuration space holds
+ *	mdev_pci_table.c	the vendor's tables: are they right; configuration space of them
+ *
+ * Members of struct mdev_pci, and what protects them:
+ *
+ *	active		how many accesses to regions are under way; negative when no more
+ *			are let in, see mdev_pci_enter()
+ *	decoded		regions that can be reached now, one bit each; written under lock
+ *	config		configuration space as far as there is something in it, up to
+ *			config_end; beyond, up to config_size, it reads as zeroes. Under
+ *			lock.
+ *	config_reset, config_writable
+ *			after a reset; bits that can be written. Constant.
+ *	pm, exp, af, msi, msix
+ *			where these capabilities are; constant
+ *	nr_vectors	of MSI and MSI-X; constant
+ *	holds_back	nothing is signalled: it stands still. Under lock, as all that
+ *			follows down to irq_work:
+ *	line		the level of INTA, as the vendor has it
+ *	line_masked	by the user, or because it was signalled
+ *	irq_index	which of MSI and MSI-X has eventfds; VFIO_PCI_NUM_IRQS if none
+ *	intx, request, vectors
+ *			the eventfds; not both those of INTx and of MSI or MSI-X
+ *	vectors_pending	to be signalled when it can be
+ *	line_wanted, vectors_wanted, irq_work
+ *			PREEMPT_RT: what was asked for where lock cannot be taken
+ *	unmask		VFIO's: the eventfd that unmasks INTA
+ *	ram		the kit's memory by region, from open to release
+ *	mapping		what is mapped is in it, once something is; constant until release
+ *	state, stream, quiet
+ *			of migration; quiet is between quiesce and resume. Under
+ *			state_mutex.
+ *	pins		what is pinned, or about to be; under pins_lock
+ *
+ * Locks, outermost first: state_mutex, lock; pins_lock. Eventfds are signalled under
+ * lock. So nothing that runs when an eventfd is signalled takes it, or users who chain
+ * those of two devices could stop both: unmasking is done by a work.
+ *
+ * User memory is touched under no lock, and not between mdev_pci_enter() and
+ * mdev_pci_leave(): it may never be there.
+ */
+#ifndef MDEV_PCI_PRIVATE_H
+#define MDEV_PCI_PRIVATE_H
+
+#include <linux/mdev_pci.h>
+#include <linux/wait_bit.h>
+
+#define MDEV_PCI_BARS		6
+#define MDEV_PCI_MAX_REGIONS	32
+#define MDEV_PCI_MSIX_ENTRY	16
+
+/* mdev_pci.active when no accesses are let in */
+#define MDEV_PCI_SHUT		(INT_MIN / 2)
+
+static inline u64 mdev_pci_offset(unsigned int index)
+{
+	return (u64)index << MDEV_PCI_OFFSET_SHIFT;
+}
+
+/* NULL if there is none; not for the configuration space */
+static inline const struct mdev_pci_region *
+mdev_pci_region(const struct mdev_pci *pci, u64 index)
+{
+	const struct mdev_pci_desc *desc = pci->desc;
+
+	if (index >= desc->nr_regions || !desc->regions[index].size)
+		return NULL;
+	return &desc->regions[index];
+}
+
+static inline unsigned int mdev_pci_index(const struct mdev_pci *pci,
+					  const struct mdev_pci_region *region)
+{
+	return region - pci->desc->regions;
+}
+
+static inline bool mdev_pci_can_unplug(const struct mdev_pci *pci)
+{
+	return pci->parent->ops.request;
+}
+
+/* Have @fn called, from a work, whenever the eventfd is signalled. */
+static inline int mdev_virqfd_enable(struct mdev_device *mdev,
+				     void (*fn)(void *arg, void *data),
+				     void *arg, struct virqfd **virqfd, int fd)
+{
+	return mdev_calls(mdev)->virqfd_enable(mdev, fn, arg, virqfd, fd);
+}
+
+/* Waits for @fn. */
+static inline void mdev_virqfd_disable(struct mdev_device *mdev,
+				       struct virqfd **virqfd)
+{
+	mdev_calls(mdev)->virqfd_disable(mdev, virqfd);
+}
+
+static inline void mdev_pci_leave(struct mdev_pci *pci)
+{
+	/* pairs with mdev_pci_shut() */
+	if (unlikely(atomic_dec_return(&pci->active) == MDEV_PCI_SHUT))
+		wake_up_var(&pci->active);
+}
+
+/* If it returns true, the device does not stand still before mdev_pci_leave(). */
+static inline bool mdev_pci_enter(struct mdev_pci *pci)
+{
+	if (likely(atomic_inc_return(&pci->active) > 0))
+		return true;
+	mdev_pci_leave(pci);
+	return false;
+}
+
+/* mdev_pci_table.c */
+int mdev_pci_check_desc(struct device *dev, const struct mdev_pci_desc *desc);
+int mdev_pci_config_init(struct mdev_pci *pci);
+void mdev_pci_config_exit(struct mdev_pci *pci);
+
+/* mdev_pci_config.c */
+bool mdev_pci_in_d3(const struct mdev_pci *pci);
+void mdev_pci_config_put(struct mdev_pci *pci, unsigned int offset,
+			 unsigned int width, u32 val);
+void mdev_pci_config_decode(struct mdev_pci *pci);
+void mdev_pci_config_reset(struct mdev_pci *pci);
+void mdev_pci_config_save(struct mdev_pci *pci, u8 *to);
+bool mdev_pci_config_valid(const struct mdev_pci *pci, const u8 *from);
+void mdev_pci_config_load(struct mdev_pci *pci, const u8 *from);
+
+/* mdev_pci_irq.c */
+int mdev_pci_irq_init(struct mdev_pci *pci);
+void mdev_pci_irq_exit(struct mdev_pci *pci);
+void mdev_pci_irq_release(struct mdev_pci *pci);
+void mdev_pci_irq_reset(struct mdev_pci *pci);
+void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back);
+void mdev_pci_irq_update(struct mdev_pci *pci);
+long mdev_pci_get_irq_info(struct mdev_pci *pci, void __user *arg);
+long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg);
+int mdev_pci_ask_user(struct mdev_pci *pci);
+
+/* mdev_pci_dma.c */
+void mdev_pci_dma_init(struct mdev_pci *pci);
+void mdev_pci_unpin_all(struct mdev_pci *pci);
+
+/* mdev_pci_region.c */
+int mdev_pci_ram_open(struct mdev_pci *pci);
+void mdev_pci_ram_reset(struct mdev_pci *pci);
+void mdev_pci_ram_release(struct mdev_pci *pci);
+void mdev_pci_revoke_all(struct mdev_pci *pci);
+ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
+			       char __user *buf, size_t count, bool write);
+
+/* mdev_pci_migration.c */
+size_t mdev_pci_state_size(const struct mdev_pci *pci);
+void mdev_pci_reset_locked(struct mdev_pci *pci);
+
+#endif /* MDEV_PCI_PRIVATE_H */

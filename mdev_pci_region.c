@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Regions: what VFIO is told of them, reading and writing, and what is mapped.
+ */
+#include <linux/fs.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+#include <linux/vmalloc.h>
+
+#include "mdev_pci_private.h"
+
+/* how much of the user's memory is copied at a time */
+#define MDEV_PCI_CHUNK	64
+
+/* Nobody answers if it is not decoded. */
+static bool mdev_pci_decoded(struct mdev_pci *pci, unsigned int index)
+{
+	return READ_ONCE(pci->decoded) & BIT(index);
+}
+
+/* ---- Reading and writing ---- */
+
+/* Is it in the table of MSI-X (1), or among its pending bits (2)? */
+static int mdev_pci_in_msix(const struct mdev_pci *pci, unsigned int index,
+			    u64 offset)
+{
+	u32 table, pba;
+
+	if (!pci->msix)
+		return 0;
+	table = pci->msix->table & PCI_MSIX_TABLE_OFFSET;
+	pba = pci->msix->pba & PCI_MSIX_PBA_OFFSET;
+	if (index == (pci->msix->table & PCI_MSIX_TABLE_BIR) && offset >= table &&
+	    offset - table < pci->msix->vectors * MDEV_PCI_MSIX_ENTRY)
+		return 1;
+	return index == (pci->msix->pba & PCI_MSIX_PBA_BIR) && offset >= pba &&
+	       offset - pba < DIV_ROUND_UP(pci->msix->vectors, 64) * 8 ? 2 : 0;
+}
+
+/* How much of @count bytes a bus would do at once. */
+static unsigned int mdev_pci_piece(const struct mdev_pci_region *region,
+				   u64 offset, size_t count)
+{
+	unsigned int width = region->width ?: 1;
+
+	while (width > count || offset % width)
+		width /= 2;
+	return width;
+}
+
+static u64 mdev_pci_read_piece(struct mdev_pci *pci,
+			       const struct mdev_pci_region *region, u64 offset,
+			       unsigned int width)
+{
+	unsigned int index = mdev_pci_index(pci, region);
+	int msix = mdev_pci_in_msix(pci, index, offset);
+
+	if (!mdev_pci_decoded(pci, index))
+		return U64_MAX;
+	if (msix)
+		return msix == 1 ? U64_MAX : 0;
+	if (!region->read || width < region->min_width)
+		return U64_MAX;
+	return region->read(pci, region, offset, width);
+}
+
+static void mdev_pci_write_piece(struct mdev_pci *pci,
+				 const struct mdev_pci_region *region,
+				 u64 offset, unsigned int width, u64 val)
+{
+	unsigned int index = mdev_pci_index(pci, region);
+
+	if (mdev_pci_in_msix(pci, index, offset) || !region->write ||
+	    width < region->min_width || !mdev_pci_decoded(pci, index))
+		return;
+	region->write(pci, region, offset, width, val);
+}
+
+/* Piece by piece, from the lowest address on. */
+static void mdev_pci_access_chunk(struct mdev_pci *pci,
+				  const struct mdev_pci_region *region,
+				  u64 offset, u8 *data, size_t count, bool write)
+{
+	unsigned int width;
+	__le64 val;
+
+	for (; count; count -= width, offset += width, data += width) {
+		width = mdev_pci_piece(region, offset, count);
+		if (write) {
+			val = 0;
+			memcpy(&val, data, width);
+			mdev_pci_write_piece(pci, region, offset, width,
+					     le64_to_cpu(val));
+		} else {
+			val = cpu_to_le64(mdev_pci_read_piece(pci, region,
+							      offset, width));
+			memcpy(data, &val, width);
+		}
+	}
+}
+
+/*
+ * The user's memory is copied before and after, as it may take for ever to be there. If it
+ * turns out that it is not, what was read is lost, as on a bus.
+ */
+static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
+				    const struct mdev_pci_region *region,
+				    u64 offset, char __user *buf, size_t count,
+				    bool write)
+{
+	u8 data[MDEV_PCI_CHUNK];
+	size_t done, part;
+
+	for (done = 0; done < count; done += part) {
+		part = min(count - done, sizeof(data));
+		if (write && copy_from_user(data, buf + done, part))
+			return done ?: -EFAULT;
+		if (!mdev_pci_enter(pci))
+			return done ?: -EBUSY;
+		mdev_pci_access_chunk(pci, region, offset + done, data, part,
+				      write);
+		mdev_pci_leave(pci);
+		if (!write && copy_to_user(buf + done, data, part))
+			return done ?: -EFAULT;
+	}
+	return count;
+}
+
+/* Nobody answers, and nobody listens. */
+static ssize_t mdev_pci_access_nobody(char __user *buf, size_t count, bool write)
+{
+	u8 ones[MDEV_PCI_CHUNK];
+	size_t done, part;
+
+	memset(ones, 0xff, sizeof(ones));
+	for (done = 0; done < count && !write; done += part) {
+		part = min(count - done, sizeof(ones));
+		if (copy_to_user(buf + done, ones, part))
+			return done ?: -EFAULT;
+	}
+	return count;
+}
+
+static ssize_t mdev_pci_access_ram(void *ram, char __user *buf, size_t count,
+				   bool write)
+{
+	if (write ? copy_from_user(ram, buf, count) :
+		    copy_to_user(buf, ram, count))
+		return -EFAULT;
+	return count;
+}
+
+/* Of a region that is not the configuration space. */
+ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
+			       char __user *buf, size_t count, bool write)
+{
+	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
+
+	if (!region || offset >= region->size)
+		return -EINVAL;
+	if (write && (region->flags & MDEV_PCI_READONLY ||
+		      index == VFIO_PCI_ROM_REGION_INDEX))
+		return -EINVAL;
+	count = min_t(u64, count, region->size - offset);
+	if (!count)
+		return 0;
+	if (!(region->flags & MDEV_PCI_RAM) && !region->access)
+		return mdev_pci_access_regs(pci, region, offset, buf, count,
+					    write);
+
+	/* these touch the user's memory, so nobody waits for them */
+	if (atomic_read(&pci->active) < 0)
+		return -EBUSY;
+	if (!mdev_pci_decoded(pci, index))
+		return mdev_pci_access_nobody(buf, count, write);
+	if (region->access)
+		return region->access(pci, region, buf, count, offset, write);
+	return mdev_pci_access_ram(pci->ram[index] + offset, buf, count, write);
+}
+
+/* ---- What is mapped ---- */
+
+#define MDEV_PCI_PAGES_SHIFT	(MDEV_PCI_OFFSET_SHIFT - PAGE_SHIFT)
+
+static vm_fault_t mdev_pci_fault(struct vm_fault *vmf, bool decoded)
+{
+	u64 page = vmf->pgoff & (BIT_ULL(MDEV_PCI_PAGES_SHIFT) - 1);
+	unsigned int index = vmf->pgoff >> MDEV_PCI_PAGES_SHIFT;
+	struct mdev_pci *pci = vmf->vma->vm_private_data;
+	u64 offset = page << PAGE_SHIFT;
+
+	/* who gets in between this and mdev_pci_revoke_all() sees what he could see before */
+	if (!decoded && !mdev_pci_decoded(pci, index))
+		return VM_FAULT_SIGBUS;
+	/* what is beyond the end has been mapped to wrap around */
+	if (offset >= pci->desc->regions[index].size)
+		offset -= pci->desc->regions[index].size;
+	vmf->page = vmalloc_to_page(pci->ram[index] + offset);
+	get_page(vmf->page);
+	return 0;
+}
+
+static vm_fault_t mdev_pci_fault_bar(struct vm_fault *vmf)
+{
+	return mdev_pci_fault(vmf, false);
+}
+
+static vm_fault_t mdev_pci_fault_ram(struct vm_fault *vmf)
+{
+	return mdev_pci_fault(vmf, true);
+}
+
+static const struct vm_operations_struct mdev_pci_bar_vm_ops = {
+	.fault = mdev_pci_fault_bar,
+};
+
+static const struct vm_operations_struct mdev_pci_ram_vm_ops = {
+	.fault = mdev_pci_fault_ram,
+};
+
+/*
+ * A mapping keeps the device's file open, and so the device and the vendor. That is not so
+ * for who pins a page of it, as vmsplice(), O_DIRECT and other devices' DMA do: see
+ * mdev_pci_ram_open().
+ */
+static void mdev_pci_map_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
+			     struct vm_area_struct *vma,
+			     const struct vm_operations_struct *ops)
+{
+	vma->vm_pgoff = (mdev_pci_offset(index) + offset) >> PAGE_SHIFT;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = pci;
+	vma->vm_ops = ops;
+}
+
+/**
+ * mdev_pci_mmap_ram - map the kit's memory where another region is
+ * @pci: the device
+ * @index: of the region with MDEV_PCI_RAM
+ * @offset: where to begin in it, of a page
+ * @vma: the mapping
+ *
+ * For @mmap of another region. What is beyond the end is the beginning again. The memory
+ * can be seen there whether the BAR is decoded or not.
+ *
+ * Context: as @mmap.
+ * Return: 0; -EINVAL if there is no such memory.
+ */
+int mdev_pci_mmap_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
+		      struct vm_area_struct *vma)
+{
+	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
+
+	if (!region || !(region->flags & MDEV_PCI_RAM) ||
+	    offset >= region->size || !PAGE_ALIGNED(offset) ||
+	    vma->vm_end - vma->vm_start > region->size)
+		return -EINVAL;
+	mdev_pci_map_ram(pci, index, offset, vma, &mdev_pci_ram_vm_ops);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mdev_pci_mmap_ram);
+
+/* VFIO before Linux 6.10 has all devices' mappings in one, with those of others. */
+static void mdev_pci_note_mapping(struct mdev_pci *pci, struct file *file)
+{
+	if (file->f_mapping != file_inode(file)->i_mapping)
+		WRITE_ONCE(pci->mapping, file->f_mapping);
+}
+
+/**
+ * mdev_pci_mmap - the op mmap
+ * @mdev: the device
+ * @vma: the mapping
+ *
+ * Context: process context, sleeps; under the caller's mmap lock.
+ * Return: 0; -EINVAL if it is not within a region that can be mapped, or is private;
+ * an errno of the vendor's.
+ */
+int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
+{
+	u64 page = vma->vm_pgoff & (BIT_ULL(MDEV_PCI_PAGES_SHIFT) - 1);
+	unsigned int index = vma->vm_pgoff >> MDEV_PCI_PAGES_SHIFT;
+	struct mdev_pci *pci = mdev_pci_of(mdev);
+	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
+	u64 size = vma->vm_end - vma->vm_start;
+
+	/* a private copy would show nothing, to nobody */
+	if (!region || !(vma->vm_flags & VM_SHARED) || size > region->size ||
+	    page > (region->size - size) >> PAGE_SHIFT)
+		return -EINVAL;
+	if (region->flags & MDEV_PCI_READONLY) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EINVAL;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
+	mdev_pci_note_mapping(pci, vma->vm_file);
+	if (region->flags & MDEV_PCI_RAM) {
+		mdev_pci_map_ram(pci, index, page << PAGE_SHIFT, vma,
+				 &mdev_pci_bar_vm_ops);
+		return 0;
+	}
+	return region->mmap ? region->mmap(pci, region, page << PAGE_SHIFT, vma) :
+			      -EINVAL;
+}
+EXPORT_SYMBOL_GPL(mdev_pci_mmap);
+
+/**
+ * mdev_pci_revoke - have accesses to what is mapped fault again
+ * @pci: the device
+ * @index: of the region
+ *
+ * From then on the fault handler decides, that of @mmap's vma for one. Before Linux 6.10
+ * what is mapped stays: VFIO has no way to find it.
+ *
+ * Context: process context, sleeps; not in a fault handler, and not in @mmap.
+ */
+void mdev_pci_revoke(struct mdev_pci *pci, unsigned int index)
+{
+	struct address_space *mapping = READ_ONCE(pci->mapping);
+
+	if (mapping)
+		unmap_mapping_range(mapping, mdev_pci_offset(index),
+				    BIT_ULL(MDEV_PCI_OFFSET_SHIFT), 1);
+}
+EXPORT_SYMBOL_GPL(mdev_pci_revoke);
+
+void mdev_pci_revoke_all(struct mdev_pci *pci)
+{
+	unsigned int i;
+
+	for (i = 0; i < MDEV_PCI_BARS; i++)
+		if (mdev_pci_region(pci, i))
+			mdev_pci_revoke(pci, i);
+}
+
+/* ---- The kit's memory ---- */
+
+/**
+ * mdev_pci_ram - the memory of a region with MDEV_PCI_RAM
+ * @pci: the device
+ * @index: of the region
+ *
+ * Context: any.
+ * Return: the memory, from before @open until after @close; NULL otherwise, as in the
+ * @reset before @open, or if there is none.
+ */
+void *mdev_pci_ram(struct mdev_pci *pci, unsigned int index)
+{
+	return pci->ram && index < pci->desc->nr_regions ? pci->ram[index] : NULL;
+}
+EXPORT_SYMBOL_GPL(mdev_pci_ram);
+
+/*
+ * The last user may still have pages of it pinned, for ever, so each gets other memory, and
+ * pays for it.
+ */
+int mdev_pci_ram_open(struct mdev_pci *pci)
+{
+	unsigned int i;
+
+	for (i = 0; i < pci->desc->nr_regions; i++) {
+		const struct mdev_pci_region *region = &pci->desc->regions[i];
+
+		if (!(region->flags & MDEV_PCI_RAM) || !region->size)
+			continue;
+		if (!pci->ram)
+			pci->ram = kcalloc(pci->desc->nr_regions,
+					   sizeof(*pci->ram),
+					   GFP_KERNEL_ACCOUNT);
+		if (pci->ram)
+			pci->ram[i] = __vmalloc(region->size, GFP_KERNEL_ACCOUNT |
+						__GFP_ZERO);
+		if (!pci->ram || !pci->ram[i]) {
+			mdev_pci_ram_release(pci);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* Whoever has it mapped sees that. */
+void mdev_pci_ram_reset(struct mdev_pci *pci)
+{
+	unsigned int i;
+
+	for (i = 0; i < pci->desc->nr_regions; i++)
+		if (mdev_pci_ram(pci, i))
+			memset(pci->ram[i], 0, pci->desc->regions[i].size);
+}
+
+void mdev_pci_ram_release(struct mdev_pci *pci)
+{
+	unsigned int i;
+
+	for (i = 0; i < pci->desc->nr_regions; i++)
+		vfree(mdev_pci_ram(pci, i));
+	kfree(pci->ram);
+	pci->ram = NULL;
+	pci->mapping = NULL;
+}
+
+/* ---- What VFIO is told ---- */
+
+static int mdev_pci_add_type(struct mdev_pci *pci,
+			     const struct mdev_pci_region *region,
+			     struct vfio_info_cap *caps)
+{
+	struct vfio_region_info_cap_type cap = {
+		.header.id	= VFIO_REGION_INFO_CAP_TYPE,
+		.header.version	= 1,
+		.type		= region->type,
+		.subtype	= region->subtype,
+	};
+
+	return mdev_add_region_capability(pci->mdev, caps, &cap.header,
+					  sizeof(cap));
+}
+
+static int mdev_pci_add_msix_mappable(struct mdev_pci *pci,
+				      struct vfio_info_cap *caps)
+{
+	struct vfio_info_cap_header cap = {
+		.id		= VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+		.version	= 1,
+	};
+
+	return mdev_add_region_capability(pci->mdev, caps, &cap, sizeof(cap));
+}
+
+static int mdev_pci_describe(struct mdev_pci *pci,
+			     const struct mdev_pci_region *region,
+			     struct vfio_region_info *info,
+			     struct vfio_info_cap *caps)
+{
+	int ret = 0;
+
+	info->size = region->size;
+	info->flags = VFIO_REGION_INFO_FLAG_READ;
+	if (!(region->flags & MDEV_PCI_READONLY) &&
+	    info->index != VFIO_PCI_ROM_REGION_INDEX)
+		info->flags |= VFIO_REGION_INFO_FLAG_WRITE;
+	if (region->flags & MDEV_PCI_RAM || region->mmap) {
+		info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+		if (pci->msix && info->index ==
+		    (pci->msix->table & PCI_MSIX_TABLE_BIR))
+			ret = mdev_pci_add_msix_mappable(pci, caps);
+	}
+	if (!ret && region->type)
+		ret = mdev_pci_add_type(pci, region, caps);
+	if (!ret && region->add_capabilities)
+		ret = region->add_capabilities(pci, region, caps);
+	return ret;
+}
+
+/**
+ * mdev_pci_get_region_info_caps - the op get_region_info_caps
+ * @mdev: the device
+ * @info: as the op says
+ * @caps: as the op says
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EINVAL if there is no such index; -ENOMEM; an errno of the vendor's.
+ */
+int mdev_pci_get_region_info_caps(struct mdev_device *mdev,
+				  struct vfio_region_info *info,
+				  struct vfio_info_cap *caps)
+{
+	struct mdev_pci *pci = mdev_pci_of(mdev);
+	const struct mdev_pci_region *region;
+
+	if (info->index >= max_t(u32, pci->desc->nr_regions, VFIO_PCI_NUM_REGIONS))
+		return -EINVAL;
+	info->offset = mdev_pci_offset(info->index);
+	if (info->index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		info->size = pci->config_size;
+		info->flags = VFIO_REGION_INFO_FLAG_READ |
+			      VFIO_REGION_INFO_FLAG_WRITE;
+		return 0;
+	}
+	region = mdev_pci_region(pci, info->index);
+	return region ? mdev_pci_describe(pci, region, info, caps) : 0;
+}
+EXPORT_SYMBOL_GPL(mdev_pci_get_region_info_caps);
