@@ -290,10 +290,11 @@ int module_refs(const char *name)
 int modules_reset(void)
 {
 	static const char * const names[] = {
-		"mtty", "mnull", "mdisp", "medu",
+		"mtty", "mnull", "mdisp", "medu", "hello_pci",
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
+		"mdev_test_pci", "mdev_pci",
 		"mdev_test_modern", "mdev_test_fail",
 		"vfio_mdev", "mdev",
 	};
