@@ -25,10 +25,10 @@ MDEV_CONFIG := CONFIG_VFIO_MDEV=m CONFIG_VFIO_MDEV_DEVICE=m CONFIG_VFIO_MDEV_PCI
 
 help:
 	@echo 'Build:'
-	@echo '  make [KDIR=path]    build mdev.ko, vfio_mdev.ko and samples/*.ko for the'
+	@echo '  make [KDIR=path]    build mdev.ko, vfio_mdev.ko, mdev_pci.ko and samples/*.ko for the'
 	@echo '                      running kernel, or for the one whose build folder is KDIR'
 	@echo '  make probe          print what that kernel has of what mdev needs to know'
-	@echo '  make install        install mdev.ko and vfio_mdev.ko (as root) so that'
+	@echo '  make install        install mdev.ko, vfio_mdev.ko and mdev_pci.ko (as root) so that'
 	@echo '                      modprobe prefers them to the kernel'"'"'s own mdev.ko, and'
 	@echo '                      what vendor drivers are built with in share/mdev of'
 	@echo '                      PREFIX=/usr/local; DESTDIR=path is another root'
