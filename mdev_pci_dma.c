@@ -60,7 +60,7 @@ static void mdev_pci_drop(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 	pin->pinned = 0;
 	pin->busy = false;
 	spin_unlock(&pci->pins_lock);
-	/* only the address of what may be freed by now; pairs with mdev_pci_unpin() */
+	/* only the address of what may be freed by now; pairs with mdev_pci_unpin_pages() */
 	smp_mb();
 	wake_up_var(&pin->busy);
 }
@@ -99,14 +99,14 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
 }
 
 /**
- * mdev_pci_pin - keep some of the user's memory in place, for DMA
+ * mdev_pci_pin_pages - keep some of the user's memory in place, for DMA
  * @pci: the device, whose parent has MDEV_PCI_DMA_OPS
  * @pin: the vendor's; all zeroes, or used before
  * @iova: where the user has mapped it for the device; any byte
  * @length: number of bytes, not 0
  * @write: the device will write to it; read otherwise
  *
- * The pages are in @pin->pages until mdev_pci_unpin(), or until the kit calls
+ * The pages are in @pin->pages until mdev_pci_unpin_pages(), or until the kit calls
  * &mdev_pci_ops.unpin as the user takes them back, resets or closes the device. The pin may
  * be gone, then, before this returns.
  *
@@ -115,8 +115,8 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
  * or the range wraps around; -EFAULT if it was taken back meanwhile; -ENOMEM; otherwise as
  * mdev_pin_pages(). On error there is nothing to be unpinned.
  */
-int mdev_pci_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
-		 size_t length, bool write)
+int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
+		       size_t length, bool write)
 {
 	u64 last;
 	int ret;
@@ -141,7 +141,7 @@ int mdev_pci_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 		mdev_pci_drop(pci, pin);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(mdev_pci_pin);
+EXPORT_SYMBOL_GPL(mdev_pci_pin_pages);
 
 /* Is it ours to drop? Otherwise whoever is busy with it does so, or has. */
 static bool mdev_pci_claim(struct mdev_pci_pin *pin)
@@ -155,7 +155,7 @@ static bool mdev_pci_claim(struct mdev_pci_pin *pin)
 }
 
 /**
- * mdev_pci_unpin - undo a mdev_pci_pin()
+ * mdev_pci_unpin_pages - undo a mdev_pci_pin_pages()
  * @pci: the device
  * @pin: the vendor's; nothing happens if it is not pinned any more
  *
@@ -164,7 +164,7 @@ static bool mdev_pci_claim(struct mdev_pci_pin *pin)
  *
  * Context: process context, sleeps.
  */
-void mdev_pci_unpin(struct mdev_pci *pci, struct mdev_pci_pin *pin)
+void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 {
 	bool mine = false;
 
@@ -178,7 +178,7 @@ void mdev_pci_unpin(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 	else
 		wait_var_event(&pin->busy, !mdev_pci_is_busy(pci, pin));
 }
-EXPORT_SYMBOL_GPL(mdev_pci_unpin);
+EXPORT_SYMBOL_GPL(mdev_pci_unpin_pages);
 
 /* The next one with a page in the range, if it is ours to drop now. */
 static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,

@@ -311,7 +311,7 @@ struct mdev_pci_migration {
  *	mdev_pci_cap.writable etc. select the bits. That or another value.
  * @config_written: optional: it has; mdev_pci_read_config() says what it is now
  * @ioctl: optional: what the kit does not know; -ENOTTY if the vendor neither
- * @unpin: needed for mdev_pci_pin(): stop using @pin, for good. When it returns the kit
+ * @unpin: needed for mdev_pci_pin_pages(): stop using @pin, for good. When it returns the kit
  *	unpins the memory. It must not wait for a callback of a register.
  *
  * Every op may sleep.
@@ -558,9 +558,9 @@ struct mdev_pci_pin {
 /* memory of the user */
 int mdev_pci_dma_rw(struct mdev_pci *pci, u64 iova, void *data, size_t len,
 		    bool write);
-int mdev_pci_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
-		 size_t length, bool write);
-void mdev_pci_unpin(struct mdev_pci *pci, struct mdev_pci_pin *pin);
+int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
+		       size_t length, bool write);
+void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin);
 
 /**
  * mdev_pci_dma_read - copy from the user's memory as the device would by DMA
@@ -650,7 +650,7 @@ int mdev_pci_migration_get_data_size(struct mdev_device *mdev,
 	.migration_get_data_size = mdev_pci_migration_get_data_size
 
 /**
- * MDEV_PCI_DMA_OPS - more of them for a vendor that calls mdev_pci_pin()
+ * MDEV_PCI_DMA_OPS - more of them for a vendor that calls mdev_pci_pin_pages()
  */
 #define MDEV_PCI_DMA_OPS					\
 	.dma_unmap		= mdev_pci_dma_unmap

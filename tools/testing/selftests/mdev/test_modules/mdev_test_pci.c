@@ -287,7 +287,7 @@ static long test_dma(struct test_device *test, void __user *arg)
 	if (copy_from_user(&dma, arg, sizeof(dma)))
 		return -EFAULT;
 	if (dma.pin)
-		return mdev_pci_pin(&test->pci, &test->pin, dma.iova, dma.len,
+		return mdev_pci_pin_pages(&test->pci, &test->pin, dma.iova, dma.len,
 				    dma.write);
 	buf = kzalloc(dma.len, GFP_KERNEL);
 	if (!buf)
@@ -371,7 +371,7 @@ static long test_ioctl(struct mdev_pci *pci, unsigned int cmd, void __user *arg)
 	case MDEV_TEST_PCI_DMA:
 		return test_dma(test, arg);
 	case MDEV_TEST_PCI_UNPIN:
-		mdev_pci_unpin(pci, &test->pin);
+		mdev_pci_unpin_pages(pci, &test->pin);
 		return 0;
 	case MDEV_TEST_PCI_BLOCK:
 		test_block(test, arg);
