@@ -1872,6 +1872,28 @@ TEST_F(pci, types)
 	EXPECT_EQ(5, mdev_available(SMALL));
 }
 
+/* each mistake is found when the vendor registers, and the log says which */
+TEST(wrong_tables)
+{
+	char cmd[64];
+	int kmsg, i;
+
+	ASSERT_EQ(0, modules_reset());
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	for (i = 1; i <= MDEV_TEST_PCI_MISTAKES; i++) {
+		snprintf(cmd, sizeof(cmd), "mdev_test_pci wrong=%d", i);
+		ASSERT_EQ(-EINVAL, module_load(cmd)) TH_LOG("mistake %d", i);
+		EXPECT_TRUE(kmsg_find(kmsg, "mdev_test_pci", "PCI tables: "))
+			TH_LOG("mistake %d", i);
+	}
+	/* the tables are right but for these */
+	snprintf(cmd, sizeof(cmd), "mdev_test_pci wrong=%d", i);
+	EXPECT_EQ(0, module_load(cmd));
+	EXPECT_EQ(0, modules_reset());
+	close(kmsg);
+}
+
 /* samples/hello_pci.c */
 
 TEST(hello)

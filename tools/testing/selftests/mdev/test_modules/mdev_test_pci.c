@@ -546,7 +546,224 @@ static struct mdev_pci_parent test_parent = {
 	.units		= 8,
 };
 
-module_mdev_pci_virtual(test_parent, "mdev_test_pci");
+/* ---- Tables that make no sense ---- */
+
+static int wrong;
+module_param(wrong, int, 0444);
+MODULE_PARM_DESC(wrong, "Number of a mistake in the tables (0: none)");
+
+static struct {
+	struct mdev_pci_region regions[ARRAY_SIZE(full_regions)];
+	struct mdev_pci_cap caps[ARRAY_SIZE(full_caps)];
+	struct mdev_pci_field fields[ARRAY_SIZE(test_fields)];
+	struct mdev_pci_migration migration;
+	struct mdev_pci_desc desc;
+	struct mdev_pci_type type;
+} bad;
+
+static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
+		  struct mdev_pci_region *r, struct mdev_pci_cap *c,
+		  struct mdev_pci_migration *m, struct mdev_pci_field *f)
+{
+	switch (wrong) {
+	case 1:
+		d->class = 0x1000000;
+		break;
+	case 2:
+		d->size = d->offset;
+		break;
+	case 3:
+		d->ops = NULL;
+		break;
+	case 4:
+		d->nr_regions = 33;
+		break;
+	case 5:
+		r[VFIO_PCI_CONFIG_REGION_INDEX].size = 4096;
+		break;
+	case 6:
+		r[VFIO_PCI_VGA_REGION_INDEX].size = 4096;
+		break;
+	case 7:
+		r[MDEV_TEST_PCI_NOTE].size = 1ULL << 40;
+		break;
+	case 8:
+		r[0].size = 4096 + 16;
+		break;
+	case 9:
+		r[0].size = 8;
+		break;
+	case 10:
+		r[1].size = 2;
+		break;
+	case 11:
+		r[1].size = 512;
+		break;
+	case 12:
+		r[0].size = 1ULL << 32;
+		break;
+	case 13:
+		r[5] = r[2];
+		break;
+	case 14:
+		r[0].flags = MDEV_PCI_64;
+		break;
+	case 15:
+		r[1].flags |= MDEV_PCI_64;
+		break;
+	case 16:
+		r[3] = r[0];
+		break;
+	case 17:
+		r[0].width = 0;
+		break;
+	case 18:
+		r[0].width = 3;
+		break;
+	case 19:
+		r[0].width = 16;
+		break;
+	case 20:
+		r[4].min_width = 8;
+		break;
+	case 21:
+		r[VFIO_PCI_ROM_REGION_INDEX].size = 1024;
+		break;
+	case 22:
+		r[VFIO_PCI_ROM_REGION_INDEX].size = 3072;
+		break;
+	case 23:
+		r[MDEV_TEST_PCI_FIXED].size = 100;
+		break;
+	case 24:
+		c[0].offset = 0x42;
+		break;
+	case 25:
+		c[0].offset = 0x3c;
+		break;
+	case 26:
+		c[1].offset = 0x40;
+		break;
+	case 27:
+		c[4].offset = 0xfc;
+		break;
+	case 28:
+		c[5].offset = 0x104;
+		break;
+	case 29:
+		c[6].offset = 0xffc;
+		break;
+	case 30:
+		c[6].offset = 0x108;
+		break;
+	case 31:
+		c[0].flags = MDEV_PCI_CAP_EXT;
+		break;
+	case 32:
+		c[3] = c[4];
+		break;
+	case 33:
+		c[1] = c[0];
+		break;
+	case 34:
+		c[1].vectors = 3;
+		break;
+	case 35:
+		c[1].vectors = 64;
+		break;
+	case 36:
+		c[1].vectors = 0;
+		break;
+	case 37:
+		c[2].vectors = 0;
+		break;
+	case 38:
+		c[2].vectors = 2049;
+		break;
+	case 39:
+		c[2].table = 0xf08 | 4;
+		break;
+	case 40:
+		c[2].pba = 0x1000 | 4;
+		break;
+	case 41:
+		c[2].pba = 1;
+		break;
+	case 42:
+		c[2].table = 7;
+		break;
+	case 43:
+		c[4].data = NULL;
+		break;
+	case 44:
+		m->version = 0;
+		break;
+	case 45:
+		m->min_version = 3;
+		break;
+	case 46:
+		m->state_offset = d->size - 8;
+		break;
+	case 47:
+		f[1].size = 3;
+		break;
+	case 48:
+		f[1].size = 16;
+		break;
+	case 49:
+		f[1].count = 0;
+		break;
+	case 50:
+		f[4].offset = sizeof(struct test_state) - 4;
+		break;
+	case 51:
+		f[0].version = 3;
+		break;
+	case 52:
+		t->name = NULL;
+		break;
+	case 53:
+		t->desc = NULL;
+		break;
+	case 54:
+		d->migration = NULL;
+		break;
+	}
+}
+
+static void spoil_tables(void)
+{
+	memcpy(bad.regions, full_regions, sizeof(full_regions));
+	memcpy(bad.caps, full_caps, sizeof(full_caps));
+	memcpy(bad.fields, test_fields, sizeof(test_fields));
+	bad.migration = full_migration;
+	bad.migration.fields = bad.fields;
+	bad.desc = full_desc;
+	bad.desc.regions = bad.regions;
+	bad.desc.caps = bad.caps;
+	bad.desc.migration = &bad.migration;
+	bad.type = test_types[0];
+	bad.type.desc = &bad.desc;
+	test_parent.types = &bad.type;
+	test_parent.nr_types = 1;
+	spoil(&bad.type, &bad.desc, bad.regions, bad.caps, &bad.migration,
+	      bad.fields);
+}
+
+static int __init test_module_init(void)
+{
+	if (wrong)
+		spoil_tables();
+	return mdev_pci_register_virtual(&test_parent, "mdev_test_pci");
+}
+
+static void __exit test_module_exit(void)
+{
+	mdev_pci_unregister_virtual(&test_parent);
+}
+
+module_init(test_module_init);
+module_exit(test_module_exit);
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Vendor on the kit for PCI devices, for tests");
