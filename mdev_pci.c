@@ -3,6 +3,7 @@
  * The kit for emulated PCI devices: parents, their types, and the life of a device.
  */
 #include <linux/device.h>
+#include <linux/kdev_t.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
@@ -146,25 +147,18 @@ static int mdev_pci_alloc_groups(struct mdev_pci_parent *parent)
 	return 0;
 }
 
-static void mdev_pci_free_groups(struct mdev_pci_parent *parent)
-{
-	kfree(parent->ops.supported_type_groups);
-	parent->ops.supported_type_groups = NULL;
-	kfree(parent->groups);
-}
-
 /**
- * mdev_pci_register - offer a device to be divided into emulated PCI devices
+ * mdev_pci_prepare - check the tables of a parent, and make its types of them
  * @parent: the vendor's; see there for what has to be set
  * @dev: the parent device
  *
- * Devices can be created before this returns.
+ * For mdev_pci_register(), which is inline as mdev_register_device() is another function
+ * where the vendor is built in.
  *
  * Context: process context, sleeps.
- * Return: 0; -EINVAL if a table makes no sense, which the log explains; -ENOMEM; otherwise
- * as mdev_register_device().
+ * Return: 0; -EINVAL if a table makes no sense, which the log explains; -ENOMEM.
  */
-int mdev_pci_register(struct mdev_pci_parent *parent, struct device *dev)
+int mdev_pci_prepare(struct mdev_pci_parent *parent, struct device *dev)
 {
 	unsigned int i;
 	int ret;
@@ -181,79 +175,64 @@ int mdev_pci_register(struct mdev_pci_parent *parent, struct device *dev)
 		return ret;
 	parent->dev = dev;
 	atomic_set(&parent->left, parent->units);
-	ret = mdev_register_device(dev, &parent->ops);
-	if (ret)
-		mdev_pci_free_groups(parent);
-	return ret;
+	return 0;
 }
-EXPORT_SYMBOL_GPL(mdev_pci_register);
+EXPORT_SYMBOL_GPL(mdev_pci_prepare);
 
 /**
- * mdev_pci_unregister - undo mdev_pci_register()
- * @parent: the vendor's, which is not touched any more when this returns
+ * mdev_pci_forget - undo mdev_pci_prepare()
+ * @parent: the vendor's, which is not registered
  *
- * Context: as mdev_unregister_device().
+ * Context: process context.
  */
-void mdev_pci_unregister(struct mdev_pci_parent *parent)
+void mdev_pci_forget(struct mdev_pci_parent *parent)
 {
-	mdev_unregister_device(parent->dev);
-	mdev_pci_free_groups(parent);
+	kfree(parent->ops.supported_type_groups);
+	parent->ops.supported_type_groups = NULL;
+	kfree(parent->groups);
+	parent->groups = NULL;
 }
-EXPORT_SYMBOL_GPL(mdev_pci_unregister);
+EXPORT_SYMBOL_GPL(mdev_pci_forget);
 
 /**
- * mdev_pci_register_virtual - offer emulated PCI devices that need no hardware
- * @parent: the vendor's; see there for what has to be set
- * @name: of the parent device, /sys/devices/virtual/NAME/NAME, and first half of the
- *	types' directory names; it stays as long as the registration
+ * mdev_pci_add_virtual - make a parent device that is no hardware
+ * @parent: the vendor's
+ * @name: as mdev_pci_register_virtual() has it
  *
- * Makes the parent device. Devices can be created before this returns.
+ * For mdev_pci_register_virtual().
  *
  * Context: process context, sleeps.
- * Return: 0; -EEXIST if the name is in use; otherwise as mdev_pci_register().
+ * Return: the device, or an error pointer.
  */
-int mdev_pci_register_virtual(struct mdev_pci_parent *parent, const char *name)
+struct device *mdev_pci_add_virtual(struct mdev_pci_parent *parent,
+				    const char *name)
 {
 	struct device *dev;
-	int ret;
 
 	/* without a driver, types are named after the class */
 	parent->class = class_create(name);
 	if (IS_ERR(parent->class))
-		return PTR_ERR(parent->class);
+		return ERR_CAST(parent->class);
 	dev = device_create(parent->class, NULL, MKDEV(0, 0), NULL, "%s", name);
-	if (IS_ERR(dev)) {
-		ret = PTR_ERR(dev);
-		goto err_class;
-	}
-	ret = mdev_pci_register(parent, dev);
-	if (ret)
-		goto err_device;
-	return 0;
-
-err_device:
-	device_unregister(dev);
-err_class:
-	class_destroy(parent->class);
-	return ret;
+	if (IS_ERR(dev))
+		class_destroy(parent->class);
+	return dev;
 }
-EXPORT_SYMBOL_GPL(mdev_pci_register_virtual);
+EXPORT_SYMBOL_GPL(mdev_pci_add_virtual);
 
 /**
- * mdev_pci_unregister_virtual - undo mdev_pci_register_virtual()
- * @parent: the vendor's, which is not touched any more when this returns
+ * mdev_pci_remove_virtual - undo mdev_pci_add_virtual()
+ * @parent: the vendor's, which is not registered
+ * @dev: the device
  *
- * Context: as mdev_unregister_device().
+ * Context: process context, sleeps.
  */
-void mdev_pci_unregister_virtual(struct mdev_pci_parent *parent)
+void mdev_pci_remove_virtual(struct mdev_pci_parent *parent, struct device *dev)
 {
-	struct device *dev = parent->dev;
-
-	mdev_pci_unregister(parent);
 	device_unregister(dev);
 	class_destroy(parent->class);
 }
-EXPORT_SYMBOL_GPL(mdev_pci_unregister_virtual);
+EXPORT_SYMBOL_GPL(mdev_pci_remove_virtual);
 
 /* ---- The life of a device ---- */
 

@@ -6,6 +6,7 @@
 #define MDEV_PCI_H
 
 #include <linux/atomic.h>
+#include <linux/err.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/mdev.h>
@@ -479,10 +480,87 @@ static inline struct mdev_pci *mdev_pci_of(struct mdev_device *mdev)
 	return mdev_get_drvdata(mdev);
 }
 
-int mdev_pci_register(struct mdev_pci_parent *parent, struct device *dev);
-void mdev_pci_unregister(struct mdev_pci_parent *parent);
-int mdev_pci_register_virtual(struct mdev_pci_parent *parent, const char *name);
-void mdev_pci_unregister_virtual(struct mdev_pci_parent *parent);
+int mdev_pci_prepare(struct mdev_pci_parent *parent, struct device *dev);
+void mdev_pci_forget(struct mdev_pci_parent *parent);
+struct device *mdev_pci_add_virtual(struct mdev_pci_parent *parent,
+				    const char *name);
+void mdev_pci_remove_virtual(struct mdev_pci_parent *parent, struct device *dev);
+
+/**
+ * mdev_pci_register - offer a device to be divided into emulated PCI devices
+ * @parent: the vendor's; see there for what has to be set
+ * @dev: the parent device
+ *
+ * Devices can be created before this returns.
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EINVAL if a table makes no sense, which the log explains; -ENOMEM; otherwise
+ * as mdev_register_device().
+ */
+static inline int mdev_pci_register(struct mdev_pci_parent *parent,
+				    struct device *dev)
+{
+	int ret;
+
+	ret = mdev_pci_prepare(parent, dev);
+	if (ret)
+		return ret;
+	ret = mdev_register_device(dev, &parent->ops);
+	if (ret)
+		mdev_pci_forget(parent);
+	return ret;
+}
+
+/**
+ * mdev_pci_unregister - undo mdev_pci_register()
+ * @parent: the vendor's, which is not touched any more when this returns
+ *
+ * Context: as mdev_unregister_device().
+ */
+static inline void mdev_pci_unregister(struct mdev_pci_parent *parent)
+{
+	mdev_unregister_device(parent->dev);
+	mdev_pci_forget(parent);
+}
+
+/**
+ * mdev_pci_register_virtual - offer emulated PCI devices that need no hardware
+ * @parent: the vendor's; see there for what has to be set
+ * @name: of the parent device, /sys/devices/virtual/NAME/NAME, and first half of the
+ *	types' directory names; it stays as long as the registration
+ *
+ * Makes the parent device. Devices can be created before this returns.
+ *
+ * Context: process context, sleeps.
+ * Return: 0; -EEXIST if the name is in use; otherwise as mdev_pci_register().
+ */
+static inline int mdev_pci_register_virtual(struct mdev_pci_parent *parent,
+					    const char *name)
+{
+	struct device *dev = mdev_pci_add_virtual(parent, name);
+	int ret;
+
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	ret = mdev_pci_register(parent, dev);
+	if (ret)
+		mdev_pci_remove_virtual(parent, dev);
+	return ret;
+}
+
+/**
+ * mdev_pci_unregister_virtual - undo mdev_pci_register_virtual()
+ * @parent: the vendor's, which is not touched any more when this returns
+ *
+ * Context: as mdev_unregister_device().
+ */
+static inline void mdev_pci_unregister_virtual(struct mdev_pci_parent *parent)
+{
+	struct device *dev = parent->dev;
+
+	mdev_pci_unregister(parent);
+	mdev_pci_remove_virtual(parent, dev);
+}
 
 /**
  * module_mdev_pci_virtual - all there is to a module whose devices need no hardware

@@ -172,7 +172,7 @@ same 'what is available of mtty-2' "$(left 2)" $((ports / 2))
 
 title '11. Unloaded, the modules leave nothing behind'
 why 'The search finds nothing, and VFIO has its own node only.'
-works 'cd /; rmmod mtty vfio_mdev mdev'
+works 'cd /; rmmod mtty mdev_pci vfio_mdev mdev'
 modules_settle || wrong 'names stay'
 works 'find /sys -xdev -name "*mdev*" -o -name "*mtty*" -o -path "*/iommu_groups/*"'
 same 'what is left' "$(<$said)" ''
