@@ -273,7 +273,7 @@ TEST_F(card, region_info)
 
 TEST_F(card, irq_info)
 {
-	/* what is refused has no flags */
+	/* what the card does not have is there none times */
 	static const uint32_t flags[VFIO_PCI_NUM_IRQS + 2] = {
 		[INTX] = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE |
 			 VFIO_IRQ_INFO_AUTOMASKED,
@@ -284,7 +284,7 @@ TEST_F(card, irq_info)
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		info = (struct vfio_irq_info){ sizeof(info), 0, i, 0 };
-		EXPECT_EQ(flags[i] ? 0 : -EINVAL,
+		EXPECT_EQ(i < VFIO_PCI_NUM_IRQS ? 0 : -EINVAL,
 			  vfio_ioctl(dev, VFIO_DEVICE_GET_IRQ_INFO, &info));
 		EXPECT_EQ(flags[i], info.flags);
 		EXPECT_EQ(!!flags[i], info.count);
@@ -741,7 +741,6 @@ TEST_F(card, set_irqs_refused)
 		{ FD, INTX, 0, 1, INT32_MIN, 0, EBADF },
 		/* not offered */
 		{ MASK | EFD, INTX, 0, 1, 0, 0, ENOTTY },
-		{ UNMASK | EFD, INTX, 0, 1, 0, 0, ENOTTY },
 		{ MASK | NONE, MSI, 0, 1, 0, 0, ENOTTY },
 		{ UNMASK | BOOL, MSI, 0, 1, 0, 0, ENOTTY },
 	};
