@@ -460,23 +460,22 @@ static const struct mdev_pci_field mtty_fields[] = {
 	MDEV_PCI_BYTES(sizeof(struct mtty_uart), sizeof(struct mtty_uart)),
 };
 
-#define MTTY_MIGRATION(_ports) {					\
+/* cards of one and of two ports, but for how many these are */
+#define MTTY_MIGRATION							\
 	.magic		= 0x7974746d,	/* "mtty" */			\
 	.version	= 1,						\
-	.variant	= (_ports),					\
 	MDEV_PCI_STATE(struct mtty, uarts),				\
 	.fields		= mtty_fields,					\
-	.nr_fields	= (_ports),					\
 	.check		= mtty_check,					\
 	.quiesce	= mtty_quiesce,					\
-	.resume		= mtty_resume,					\
-}
+	.resume		= mtty_resume
 
 static const struct mdev_pci_migration mtty_migration[] = {
-	MTTY_MIGRATION(1), MTTY_MIGRATION(2)
+	{ MTTY_MIGRATION, .variant = 1, .nr_fields = 1 },
+	{ MTTY_MIGRATION, .variant = 2, .nr_fields = 2 },
 };
 
-#define MTTY_DESC(_ports) {						\
+#define MTTY_DESC							\
 	.vendor		= MTTY_VENDOR_ID,				\
 	.device		= MTTY_DEVICE_ID,				\
 	.class		= MTTY_CLASS,					\
@@ -484,14 +483,12 @@ static const struct mdev_pci_migration mtty_migration[] = {
 	.caps		= mtty_caps,					\
 	.nr_caps	= ARRAY_SIZE(mtty_caps),			\
 	.regions	= mtty_regions,					\
-	.nr_regions	= (_ports),					\
 	MDEV_PCI_DEVICE(struct mtty, pci),				\
-	.migration	= &mtty_migration[(_ports) - 1],		\
-	.ops		= &mtty_ops,					\
-}
+	.ops		= &mtty_ops
 
 static const struct mdev_pci_desc mtty_descs[] = {
-	MTTY_DESC(1), MTTY_DESC(2)
+	{ MTTY_DESC, .nr_regions = 1, .migration = &mtty_migration[0] },
+	{ MTTY_DESC, .nr_regions = 2, .migration = &mtty_migration[1] },
 };
 
 static const struct mdev_pci_type mtty_types[] = {
