@@ -78,15 +78,41 @@ static void mdev_pci_send_pending(struct mdev_pci *pci, unsigned int start,
 	}
 }
 
-static void mdev_pci_do_set_intx(struct mdev_pci *pci, bool level, bool message)
+/* bits of line_wanted: there is something; as it is; and it was high meanwhile */
+#define MDEV_PCI_WANTED		BIT(0)
+#define MDEV_PCI_WANTED_HIGH	BIT(1)
+#define MDEV_PCI_WANTED_MESSAGE	BIT(2)
+#define MDEV_PCI_WANTED_PULSE	BIT(3)
+
+static int mdev_pci_wanted(bool level, bool message)
+{
+	return MDEV_PCI_WANTED | (level ? MDEV_PCI_WANTED_HIGH : 0) |
+	       (message ? MDEV_PCI_WANTED_MESSAGE : 0);
+}
+
+static void mdev_pci_apply(struct mdev_pci *pci, int wanted)
+{
+	bool high = wanted & MDEV_PCI_WANTED_HIGH;
+
+	lockdep_assert_held(&pci->lock);
+	if (!wanted)
+		return;
+	if (wanted & MDEV_PCI_WANTED_PULSE ||
+	    (wanted & MDEV_PCI_WANTED_MESSAGE && high && !pci->line))
+		mdev_pci_send(pci, 0);
+	pci->line = high;
+	mdev_pci_irq_update(pci);
+}
+
+static void mdev_pci_do_set_intx(struct mdev_pci *pci, int wanted)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&pci->lock, flags);
-	if (message && level && !pci->line)
-		mdev_pci_send(pci, 0);
-	pci->line = level;
-	mdev_pci_irq_update(pci);
+	/* what was put off comes first */
+	if (atomic_read(&pci->line_wanted))
+		mdev_pci_apply(pci, atomic_xchg(&pci->line_wanted, 0));
+	mdev_pci_apply(pci, wanted);
 	spin_unlock_irqrestore(&pci->lock, flags);
 }
 
@@ -99,26 +125,23 @@ static void mdev_pci_do_signal(struct mdev_pci *pci, unsigned int vector)
 	spin_unlock_irqrestore(&pci->lock, flags);
 }
 
-/* PREEMPT_RT's spinlocks and eventfds sleep. */
+/*
+ * PREEMPT_RT's spinlocks and eventfds sleep, and lockdep can check that nobody relies on
+ * others.
+ */
 static bool mdev_pci_must_defer(void)
 {
-	return IS_ENABLED(CONFIG_PREEMPT_RT) && !preemptible();
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		return !preemptible();
+	return IS_ENABLED(CONFIG_PROVE_RAW_LOCK_NESTING) && in_hardirq();
 }
-
-/* bits of line_wanted: there is something, the level, and that it is a message, too */
-#define MDEV_PCI_WANTED		BIT(0)
-#define MDEV_PCI_WANTED_HIGH	BIT(1)
-#define MDEV_PCI_WANTED_MESSAGE	BIT(2)
 
 static void mdev_pci_irq_work(struct irq_work *work)
 {
 	struct mdev_pci *pci = container_of(work, struct mdev_pci, irq_work);
-	int wanted = atomic_xchg(&pci->line_wanted, 0);
 	unsigned int vector, max = mdev_pci_max_vectors(pci);
 
-	if (wanted)
-		mdev_pci_do_set_intx(pci, wanted & MDEV_PCI_WANTED_HIGH,
-				     wanted & MDEV_PCI_WANTED_MESSAGE);
+	mdev_pci_do_set_intx(pci, 0);
 	for_each_set_bit(vector, pci->vectors_wanted, max)
 		if (test_and_clear_bit(vector, pci->vectors_wanted))
 			mdev_pci_do_signal(pci, vector);
@@ -126,9 +149,15 @@ static void mdev_pci_irq_work(struct irq_work *work)
 
 static void mdev_pci_defer_line(struct mdev_pci *pci, bool level, bool message)
 {
-	atomic_set(&pci->line_wanted, MDEV_PCI_WANTED |
-		   (level ? MDEV_PCI_WANTED_HIGH : 0) |
-		   (message ? MDEV_PCI_WANTED_MESSAGE : 0));
+	int old = atomic_read(&pci->line_wanted), new;
+
+	do {
+		new = mdev_pci_wanted(level, message);
+		/* a message that is not sent yet is not lost */
+		if (!level && message && old & MDEV_PCI_WANTED_HIGH)
+			new |= MDEV_PCI_WANTED_PULSE;
+		new |= old & MDEV_PCI_WANTED_PULSE;
+	} while (!atomic_try_cmpxchg(&pci->line_wanted, &old, new));
 	irq_work_queue(&pci->irq_work);
 }
 
@@ -147,7 +176,7 @@ void mdev_pci_set_intx(struct mdev_pci *pci, bool level)
 	if (mdev_pci_must_defer())
 		mdev_pci_defer_line(pci, level, false);
 	else
-		mdev_pci_do_set_intx(pci, level, false);
+		mdev_pci_do_set_intx(pci, mdev_pci_wanted(level, false));
 }
 EXPORT_SYMBOL_GPL(mdev_pci_set_intx);
 
@@ -187,7 +216,7 @@ void mdev_pci_set_irq(struct mdev_pci *pci, bool level)
 	if (mdev_pci_must_defer())
 		mdev_pci_defer_line(pci, level, true);
 	else
-		mdev_pci_do_set_intx(pci, level, true);
+		mdev_pci_do_set_intx(pci, mdev_pci_wanted(level, true));
 }
 EXPORT_SYMBOL_GPL(mdev_pci_set_irq);
 

@@ -36,7 +36,7 @@
  *			the eventfds; not both those of INTx and of MSI or MSI-X
  *	vectors_pending	to be signalled when it can be
  *	line_wanted, vectors_wanted, irq_work
- *			PREEMPT_RT: what was asked for where lock cannot be taken
+ *			what was asked for where lock cannot be taken: PREEMPT_RT
  *	unmask		VFIO's: the eventfd that unmasks INTA
  *	ram		the kit's memory by region, from open to release
  *	mapping		what is mapped is in it, once something is; constant until release

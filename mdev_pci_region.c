@@ -47,7 +47,7 @@ static unsigned int mdev_pci_piece(const struct mdev_pci_region *region,
 {
 	unsigned int width = region->width ?: 1;
 
-	while (width > count || offset % width)
+	while (width > count || offset & (width - 1))
 		width /= 2;
 	return width;
 }
@@ -103,6 +103,71 @@ static void mdev_pci_access_chunk(struct mdev_pci *pci,
 	}
 }
 
+static int mdev_pci_get_user(u64 *val, const char __user *buf, unsigned int width)
+{
+	__le32 val32;
+	__le16 val16;
+	int ret;
+	u8 val8;
+
+	switch (width) {
+	case 1:
+		ret = get_user(val8, (const u8 __user *)buf);
+		*val = val8;
+		return ret;
+	case 2:
+		ret = get_user(val16, (const __le16 __user *)buf);
+		*val = le16_to_cpu(val16);
+		return ret;
+	case 4:
+		ret = get_user(val32, (const __le32 __user *)buf);
+		*val = le32_to_cpu(val32);
+		return ret;
+	}
+	if (copy_from_user(val, buf, sizeof(*val)))
+		return -EFAULT;
+	*val = le64_to_cpu((__force __le64)*val);
+	return 0;
+}
+
+static int mdev_pci_put_user(u64 val, char __user *buf, unsigned int width)
+{
+	__le64 val64;
+
+	switch (width) {
+	case 1:
+		return put_user((u8)val, (u8 __user *)buf);
+	case 2:
+		return put_user(cpu_to_le16(val), (__le16 __user *)buf);
+	case 4:
+		return put_user(cpu_to_le32(val), (__le32 __user *)buf);
+	}
+	val64 = cpu_to_le64(val);
+	return copy_to_user(buf, &val64, sizeof(val64)) ? -EFAULT : 0;
+}
+
+/* What a guest does: one access that is one piece. */
+static ssize_t mdev_pci_access_one(struct mdev_pci *pci,
+				   const struct mdev_pci_region *region,
+				   u64 offset, char __user *buf,
+				   unsigned int width, bool write)
+{
+	u64 val = 0;
+
+	if (write && mdev_pci_get_user(&val, buf, width))
+		return -EFAULT;
+	if (!mdev_pci_enter(pci))
+		return -EBUSY;
+	if (write)
+		mdev_pci_write_piece(pci, region, offset, width, val);
+	else
+		val = mdev_pci_read_piece(pci, region, offset, width);
+	mdev_pci_leave(pci);
+	if (!write && mdev_pci_put_user(val, buf, width))
+		return -EFAULT;
+	return width;
+}
+
 /*
  * The user's memory is copied before and after, as it may take for ever to be there. If it
  * turns out that it is not, what was read is lost, as on a bus.
@@ -115,6 +180,8 @@ static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
 	u8 data[MDEV_PCI_CHUNK];
 	size_t done, part;
 
+	if (mdev_pci_piece(region, offset, count) == count)
+		return mdev_pci_access_one(pci, region, offset, buf, count, write);
 	for (done = 0; done < count; done += part) {
 		part = min(count - done, sizeof(data));
 		if (write && copy_from_user(data, buf + done, part))

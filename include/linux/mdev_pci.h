@@ -313,7 +313,7 @@ struct mdev_pci_migration {
  * @config_written: optional: it has; mdev_pci_read_config() says what it is now
  * @ioctl: optional: what the kit does not know; -ENOTTY if the vendor neither
  * @unpin: needed for mdev_pci_pin_pages(): stop using @pin, for good. When it returns the kit
- *	unpins the memory. It must not wait for a callback of a register.
+ *	unpins the memory. It must not wait for a callback of a register, nor free @pin.
  *
  * Every op may sleep.
  */

@@ -1872,8 +1872,12 @@ TEST_F(pci, types)
 	EXPECT_EQ(5, mdev_available(SMALL));
 }
 
+FIXTURE(tables) {};
+FIXTURE_SETUP(tables) {}
+FIXTURE_TEARDOWN(tables) {}
+
 /* each mistake is found when the vendor registers, and the log says which */
-TEST(wrong_tables)
+TEST_F_TIMEOUT(tables, wrong, 1800)
 {
 	char cmd[64];
 	int kmsg, i;
