@@ -34,11 +34,12 @@
  * data that another has left there, even if a transfer is lost without an error.
  * For suspend, and for a reset of the hardware, the engine stops between two jobs.
  *
- * The rest, from "Interrupts" on, is what every VFIO PCI device has.
+ * The kit for emulated PCI devices (linux/mdev_pci.h) does what every PCI device needs
+ * under VFIO, from configuration space to interrupts. The tables below "What a device
+ * looks like" describe the device to it.
  */
 #include <linux/completion.h>
 #include <linux/dma-mapping.h>
-#include <linux/eventfd.h>
 #include <linux/highmem.h>
 #include <linux/interrupt.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
@@ -46,8 +47,7 @@
 #include <linux/iommu.h>
 #include <linux/iopoll.h>
 #include <linux/list.h>
-#include <linux/log2.h>
-#include <linux/mdev.h>
+#include <linux/mdev_pci.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -57,8 +57,6 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/uaccess.h>
-#include <linux/vfio.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -109,9 +107,6 @@
 #define MEDU_FACT_GRACE_US	(100 * USEC_PER_MSEC)
 
 #define MEDU_BAR_SIZE		SZ_1M
-#define MEDU_CONFIG_SIZE	256
-#define MEDU_MSI_CAP		0x40
-#define MEDU_OFFSET_SHIFT	40	/* of the region in the fd's offset */
 
 static unsigned int instances = 8;
 module_param(instances, uint, 0444);
@@ -144,7 +139,7 @@ struct medu;
  *	that is not known; used by the worker only
  * @tenants: how many tenants there were
  * @transfers: how many DMA transfers the hardware was told to do
- * @left: how many more mediated devices there can be
+ * @parent: the mediated devices
  * @wq: runs @work, one at a time
  * @work: does one job
  * @lock: protects what follows, and the members of others that say so
@@ -164,7 +159,7 @@ struct medu_engine {
 	u64 in_buffer;
 	atomic64_t tenants;
 	atomic64_t transfers;
-	atomic_t left;
+	struct mdev_pci_parent parent;
 	struct workqueue_struct *wq;
 	struct work_struct work;
 	spinlock_t lock;		/* protects what follows */
@@ -228,7 +223,7 @@ struct medu_regs {
 
 /**
  * struct medu - a mediated device
- * @mdev: the core's part
+ * @pci: the kit's part
  * @engine: the hardware
  * @page: contents of the device's buffer; used by the worker only while a job runs
  * @page_dma: its address for the hardware
@@ -244,16 +239,13 @@ struct medu_regs {
  * @all: all of @jobs, the one that runs, and those whose memory is still in use, or
  *	waited for, although the device was reset; under engine->lock
  * @lock: protects what follows; outside of engine->lock
- * @stopping: while it is not 0, no new jobs are accepted
+ * @stopping: no new jobs are accepted
  * @dma: the job of the DMA registers, or NULL
  * @fact: the job of the factorial register, or NULL
  * @regs: the registers; those of a job do not change until it is done
- * @config: PCI configuration space
- * @masked: INTx is, by the VMM or because it was signalled
- * @trigger: eventfds by interrupt index; not both INTx and MSI
  */
 struct medu {
-	struct mdev_device *mdev;
+	struct mdev_pci pci;
 	struct medu_engine *engine;
 	void *page;
 	dma_addr_t page_dma;
@@ -265,14 +257,16 @@ struct medu {
 	struct list_head jobs;
 	struct list_head all;
 	struct mutex lock;		/* protects what follows */
-	unsigned int stopping;
+	bool stopping;
 	struct medu_job *dma;
 	struct medu_job *fact;
 	struct medu_regs regs;
-	u8 config[MEDU_CONFIG_SIZE];
-	bool masked;
-	struct eventfd_ctx *trigger[VFIO_PCI_NUM_IRQS];
 };
+
+static struct medu *to_medu(struct mdev_pci *pci)
+{
+	return container_of(pci, struct medu, pci);
+}
 
 static u64 *medu_dma_reg(struct medu *medu, unsigned int where)
 {
@@ -490,7 +484,7 @@ static void medu_job_end(struct work_struct *work)
 	struct medu *medu = job->medu;
 
 	if (job->npages)
-		mdev_unpin_pages(medu->mdev, job->iova & PAGE_MASK, job->npages);
+		mdev_unpin_pages(medu->pci.mdev, job->iova & PAGE_MASK, job->npages);
 	mutex_lock(&medu->lock);
 	job->tell(job);
 	mutex_unlock(&medu->lock);
@@ -502,7 +496,10 @@ static void medu_job_end(struct work_struct *work)
 	wake_up_all(&engine->idle);
 }
 
-/* The caller fills in the rest, drops the lock and calls medu_begin(). */
+/*
+ * The caller fills in the rest, drops the lock and calls medu_begin(). Returns NULL if
+ * there is no memory.
+ */
 static struct medu_job *medu_job_new(struct medu *medu,
 				     int (*run)(struct medu_job *job),
 				     void (*tell)(struct medu_job *job))
@@ -512,7 +509,7 @@ static struct medu_job *medu_job_new(struct medu *medu,
 	lockdep_assert_held(&medu->lock);
 	job = kzalloc_obj(*job, GFP_KERNEL_ACCOUNT);
 	if (!job)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	job->medu = medu;
 	INIT_LIST_HEAD(&job->next);
 	job->run = run;
@@ -603,152 +600,22 @@ static void medu_go_on(struct medu_engine *engine)
 
 /* ---- Interrupts, towards the VMM ---- */
 
-static bool medu_intx_enabled(struct medu *medu)
-{
-	return !(medu->config[PCI_COMMAND + 1] &
-		 (PCI_COMMAND_INTX_DISABLE >> 8));
-}
-
-/* VFIO wants INTx, a level, turned into an edge and a mask. */
-static void medu_update_intx(struct medu *medu)
-{
-	struct eventfd_ctx *intx = medu->trigger[VFIO_PCI_INTX_IRQ_INDEX];
-
-	lockdep_assert_held(&medu->lock);
-	if (!intx || !medu->regs.irq_status || medu->masked ||
-	    !medu_intx_enabled(medu))
-		return;
-	medu->masked = true;
-	eventfd_signal(intx);
-}
-
 static void medu_raise(struct medu *medu, u32 status)
 {
-	struct eventfd_ctx *msi_trigger = medu->trigger[VFIO_PCI_MSI_IRQ_INDEX];
-
 	lockdep_assert_held(&medu->lock);
 	medu->regs.irq_status |= status;
-	medu_update_intx(medu);
+	if (!medu->regs.irq_status)
+		return;
+	mdev_pci_set_intx(&medu->pci, true);
 	/* one message each time, even if the last one was not acknowledged */
-	if (msi_trigger && medu->regs.irq_status)
-		eventfd_signal(msi_trigger);
+	mdev_pci_signal(&medu->pci, 0);
 }
 
-/* Set what to signal: the eventfd @fd, or nothing if it is -1. */
-static int medu_set_trigger(struct medu *medu, unsigned int index, int fd)
+static void medu_acknowledge(struct medu *medu, u32 status)
 {
-	unsigned int other = index == VFIO_PCI_INTX_IRQ_INDEX ?
-			     VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX;
-	struct eventfd_ctx *ctx = NULL;
-	int ret = 0;
-
-	if (fd != -1) {
-		ctx = eventfd_ctx_fdget(fd);
-		if (IS_ERR(ctx))
-			return PTR_ERR(ctx);
-	}
-
-	mutex_lock(&medu->lock);
-	if (ctx && index != VFIO_PCI_REQ_IRQ_INDEX && medu->trigger[other]) {
-		ret = -EINVAL;
-	} else {
-		swap(ctx, medu->trigger[index]);
-		if (index == VFIO_PCI_INTX_IRQ_INDEX)
-			medu->masked = false;
-		medu_update_intx(medu);
-	}
-	mutex_unlock(&medu->lock);
-
-	/* the old one, or the new one that was refused */
-	if (ctx)
-		eventfd_ctx_put(ctx);
-	return ret;
-}
-
-/* Mask or unmask INTx, or signal an interrupt on request, which VMMs test with. */
-static int medu_poke_irq(struct medu *medu, unsigned int index, u32 action)
-{
-	int ret = 0;
-
-	mutex_lock(&medu->lock);
-	if (!medu->trigger[index]) {
-		ret = -EINVAL;
-	} else if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
-		eventfd_signal(medu->trigger[index]);
-	} else {
-		medu->masked = action == VFIO_IRQ_SET_ACTION_MASK;
-		medu_update_intx(medu);
-	}
-	mutex_unlock(&medu->lock);
-	return ret;
-}
-
-static bool medu_has_irq(unsigned int index)
-{
-	return index == VFIO_PCI_INTX_IRQ_INDEX ||
-	       index == VFIO_PCI_MSI_IRQ_INDEX ||
-	       index == VFIO_PCI_REQ_IRQ_INDEX;
-}
-
-/* The size of the data behind the header; an error if this is not supported. */
-static int medu_check_irq_set(const struct vfio_irq_set *set)
-{
-	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
-	u32 type = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
-
-	if (set->flags != (action | type) || !is_power_of_2(action))
-		return -EINVAL;
-	if (!medu_has_irq(set->index) || set->start || set->count > 1)
-		return -EINVAL;
-	/* a count of 0 without data switches the whole index off */
-	if (!set->count && (action != VFIO_IRQ_SET_ACTION_TRIGGER ||
-			    type != VFIO_IRQ_SET_DATA_NONE))
-		return -EINVAL;
-	/* unmasking by eventfd is optional, VMMs have a fallback */
-	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
-	    (set->index != VFIO_PCI_INTX_IRQ_INDEX ||
-	     type == VFIO_IRQ_SET_DATA_EVENTFD))
-		return -ENOTTY;
-
-	switch (type) {
-	case VFIO_IRQ_SET_DATA_NONE:
-		return 0;
-	case VFIO_IRQ_SET_DATA_BOOL:
-		return sizeof(u8);
-	case VFIO_IRQ_SET_DATA_EVENTFD:
-		return sizeof(s32);
-	}
-	return -EINVAL;
-}
-
-static long medu_set_irqs(struct medu *medu, void __user *arg)
-{
-	const size_t minsz = offsetofend(struct vfio_irq_set, count);
-	struct vfio_irq_set set;
-	s32 fd = -1;
-	u8 on = 1;
-	int size;
-
-	if (copy_from_user(&set, arg, minsz))
-		return -EFAULT;
-	if (set.argsz < minsz)
-		return -EINVAL;
-	size = medu_check_irq_set(&set);
-	if (size < 0)
-		return size;
-	if (set.argsz - minsz < size)
-		return -EINVAL;
-	if (set.flags & VFIO_IRQ_SET_DATA_BOOL &&
-	    copy_from_user(&on, arg + minsz, sizeof(on)))
-		return -EFAULT;
-	if (set.flags & VFIO_IRQ_SET_DATA_EVENTFD &&
-	    copy_from_user(&fd, arg + minsz, sizeof(fd)))
-		return -EFAULT;
-
-	if (!set.count || set.flags & VFIO_IRQ_SET_DATA_EVENTFD)
-		return medu_set_trigger(medu, set.index, fd);
-	return !on ? 0 : medu_poke_irq(medu, set.index, set.flags &
-				       VFIO_IRQ_SET_ACTION_TYPE_MASK);
+	lockdep_assert_held(&medu->lock);
+	medu->regs.irq_status &= ~status;
+	mdev_pci_set_intx(&medu->pci, medu->regs.irq_status);
 }
 
 /* ---- Memory ---- */
@@ -828,19 +695,27 @@ static int medu_run_dma(struct medu_job *job)
 	return ret;
 }
 
+/* The transfer in the registers is done, or could not begin. */
+static void medu_dma_done(struct medu *medu, int error)
+{
+	u64 *cmd = medu_dma_reg(medu, MEDU_DMA_CMD);
+
+	lockdep_assert_held(&medu->lock);
+	*medu_dma_reg(medu, MEDU_DMA_ERROR) = -error;
+	*cmd &= ~MEDU_DMA_RUN;
+	if (*cmd & MEDU_DMA_IRQ)
+		medu_raise(medu, MEDU_IRQ_DMA |
+			   (error ? MEDU_IRQ_DMA_FAILED : 0));
+}
+
 static void medu_tell_dma(struct medu_job *job)
 {
 	struct medu *medu = job->medu;
-	u64 *cmd = medu_dma_reg(medu, MEDU_DMA_CMD);
 
 	if (medu->dma != job)
 		return;
 	medu->dma = NULL;
-	*medu_dma_reg(medu, MEDU_DMA_ERROR) = -job->error;
-	*cmd &= ~MEDU_DMA_RUN;
-	if (*cmd & MEDU_DMA_IRQ)
-		medu_raise(medu, MEDU_IRQ_DMA |
-			   (job->error ? MEDU_IRQ_DMA_FAILED : 0));
+	medu_dma_done(medu, job->error);
 }
 
 /* Make a job of what the registers say, if that is valid. */
@@ -856,7 +731,7 @@ static int medu_parse_dma(struct medu *medu, struct medu_job *job)
 	/* an address below the buffer has wrapped around and is too high */
 	if (offset > MEDU_BUFFER_SIZE || count > MEDU_BUFFER_SIZE - offset)
 		return -ERANGE;
-	if (!(medu->config[PCI_COMMAND] & PCI_COMMAND_MASTER))
+	if (!(mdev_pci_command(&medu->pci) & PCI_COMMAND_MASTER))
 		return -EACCES;
 	if (count && check_add_overflow(iova, count - 1, &last))
 		return -EINVAL;
@@ -880,6 +755,15 @@ static int medu_run_fact(struct medu_job *job)
 	return medu_engine_factorial(job->medu->engine, number, &job->number);
 }
 
+static void medu_fact_done(struct medu *medu, u32 number)
+{
+	lockdep_assert_held(&medu->lock);
+	medu->regs.fact = number;
+	medu->regs.status &= ~MEDU_STATUS_COMPUTING;
+	if (medu->regs.status & MEDU_STATUS_IRQ)
+		medu_raise(medu, MEDU_IRQ_FACT);
+}
+
 static void medu_tell_fact(struct medu_job *job)
 {
 	struct medu *medu = job->medu;
@@ -887,10 +771,7 @@ static void medu_tell_fact(struct medu_job *job)
 	if (medu->fact != job)
 		return;
 	medu->fact = NULL;
-	medu->regs.fact = job->number;
-	medu->regs.status &= ~MEDU_STATUS_COMPUTING;
-	if (medu->regs.status & MEDU_STATUS_IRQ)
-		medu_raise(medu, MEDU_IRQ_FACT);
+	medu_fact_done(medu, job->number);
 }
 
 /*
@@ -903,7 +784,7 @@ static void medu_begin(struct medu_job *job)
 	int ret;
 
 	if (job->count) {
-		ret = mdev_pin_pages(job->medu->mdev, job->iova & PAGE_MASK,
+		ret = mdev_pin_pages(job->medu->pci.mdev, job->iova & PAGE_MASK,
 				     DIV_ROUND_UP(end, PAGE_SIZE),
 				     job->to_ram ? IOMMU_WRITE : IOMMU_READ,
 				     job->pages);
@@ -933,7 +814,7 @@ static bool medu_uses(struct medu *medu, u64 first, u64 last)
  */
 static void medu_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 {
-	struct medu *medu = mdev_get_drvdata(mdev);
+	struct medu *medu = to_medu(mdev_pci_of(mdev));
 	u64 last = iova + length - 1;
 
 	medu_stop(medu, iova, last, false);
@@ -972,8 +853,10 @@ static struct medu_job *medu_write_fact(struct medu *medu, u32 val)
 	if (medu->regs.status & MEDU_STATUS_COMPUTING || medu->stopping)
 		return NULL;
 	job = medu_job_new(medu, medu_run_fact, medu_tell_fact);
-	if (IS_ERR(job))
-		return job;
+	if (!job) {
+		medu_fact_done(medu, 0);
+		return NULL;
+	}
 	job->number = val;
 	medu->fact = job;
 	medu->regs.fact = val;
@@ -995,17 +878,19 @@ static struct medu_job *medu_write_dma(struct medu *medu, unsigned int where,
 	}
 	if (!(val & MEDU_DMA_RUN) || medu->stopping)
 		return NULL;
-	job = medu_job_new(medu, medu_run_dma, medu_tell_dma);
-	if (IS_ERR(job))
-		return job;
-	medu->dma = job;
 	*medu_dma_reg(medu, MEDU_DMA_CMD) =
 		val & (MEDU_DMA_RUN | MEDU_DMA_TO_RAM | MEDU_DMA_IRQ);
+	job = medu_job_new(medu, medu_run_dma, medu_tell_dma);
+	if (!job) {
+		medu_dma_done(medu, -ENOMEM);
+		return NULL;
+	}
+	medu->dma = job;
 	job->error = medu_parse_dma(medu, job);
 	return job;
 }
 
-/* Write a register. Return the job that this starts, NULL, or an error. */
+/* Returns the job that this write begins, or NULL. */
 static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
 				       u64 val)
 {
@@ -1025,7 +910,7 @@ static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
 		medu_raise(medu, val);
 		break;
 	case MEDU_IRQ_ACK:
-		regs->irq_status &= ~val;
+		medu_acknowledge(medu, val);
 		break;
 	case MEDU_DMA_SRC:
 	case MEDU_DMA_DST:
@@ -1036,228 +921,52 @@ static struct medu_job *medu_reg_write(struct medu *medu, unsigned int where,
 	return NULL;
 }
 
-/* ---- The configuration space ---- */
-
-static const __le16 medu_config_reset[MEDU_CONFIG_SIZE / 2] = {
-	[PCI_VENDOR_ID / 2]	= cpu_to_le16(MEDU_VENDOR_ID),
-	[PCI_DEVICE_ID / 2]	= cpu_to_le16(MEDU_DEVICE_ID),
-	/* VFIO devices start enabled, except for DMA, as with vfio-pci */
-	[PCI_COMMAND / 2]	= cpu_to_le16(PCI_COMMAND_MEMORY),
-	[PCI_STATUS / 2]	= cpu_to_le16(PCI_STATUS_CAP_LIST),
-	[PCI_CLASS_REVISION / 2] = cpu_to_le16(0x10),
-	[PCI_CLASS_DEVICE / 2]	= cpu_to_le16(PCI_CLASS_OTHERS << 8),
-	[PCI_SUBSYSTEM_VENDOR_ID / 2] = cpu_to_le16(MEDU_VENDOR_ID),
-	[PCI_SUBSYSTEM_ID / 2]	= cpu_to_le16(MEDU_DEVICE_ID),
-	[PCI_CAPABILITY_LIST / 2] = cpu_to_le16(MEDU_MSI_CAP),
-	[PCI_INTERRUPT_LINE / 2] = cpu_to_le16(1 << 8),	/* pin A */
-	[MEDU_MSI_CAP / 2]	= cpu_to_le16(PCI_CAP_ID_MSI),
-	[(MEDU_MSI_CAP + PCI_MSI_FLAGS) / 2] = cpu_to_le16(PCI_MSI_FLAGS_64BIT),
-};
-
-/* Which bits can be written. The bits of a BAR that are not give its size. */
-static const u8 medu_config_writable[MEDU_CONFIG_SIZE] = {
-	[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
-	[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8,
-	[PCI_BASE_ADDRESS_0 + 2] = (u8)(~(MEDU_BAR_SIZE - 1) >> 16), 0xff,
-	[PCI_INTERRUPT_LINE] = 0xff,
-	[MEDU_MSI_CAP + PCI_MSI_FLAGS] = PCI_MSI_FLAGS_ENABLE,
-	[MEDU_MSI_CAP + PCI_MSI_ADDRESS_LO] = 0xfc, 0xff, 0xff, 0xff,
-	[MEDU_MSI_CAP + PCI_MSI_ADDRESS_HI] = 0xff, 0xff, 0xff, 0xff,
-	[MEDU_MSI_CAP + PCI_MSI_DATA_64] = 0xff, 0xff,
-};
-
-static u8 medu_config_read(struct medu *medu, unsigned int where)
+static u64 medu_read(struct mdev_pci *pci, const struct mdev_pci_region *bar,
+		     u64 offset, unsigned int width)
 {
-	if (where == PCI_STATUS && medu->regs.irq_status)
-		return medu->config[where] | PCI_STATUS_INTERRUPT;
-	return medu->config[where];
+	struct medu *medu = to_medu(pci);
+	u64 val;
+
+	if (width == 8 && offset < MEDU_WIDE)
+		return (u32)medu_read(pci, bar, offset, 4) |
+		       medu_read(pci, bar, offset + 4, 4) << 32;
+	mutex_lock(&medu->lock);
+	val = medu_reg_read(medu, offset);
+	mutex_unlock(&medu->lock);
+	return val;
 }
 
-static void medu_config_write(struct medu *medu, unsigned int where, u8 val)
+static void medu_write(struct mdev_pci *pci, const struct mdev_pci_region *bar,
+		       u64 offset, unsigned int width, u64 val)
 {
-	u8 mask = medu_config_writable[where];
+	struct medu *medu = to_medu(pci);
+	struct medu_job *job;
 
-	medu->config[where] = (medu->config[where] & ~mask) | (val & mask);
-	/* it may have enabled an interrupt that waits */
-	medu_update_intx(medu);
-}
-
-/* ---- The VFIO device: regions ---- */
-
-static size_t medu_region_size(u64 index)
-{
-	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
-		return MEDU_CONFIG_SIZE;
-	return index == VFIO_PCI_BAR0_REGION_INDEX ? MEDU_BAR_SIZE : 0;
-}
-
-/* How many of @count bytes a bus would transfer at once. */
-static size_t medu_width(u64 index, u64 where, size_t count)
-{
-	if (index == VFIO_PCI_BAR0_REGION_INDEX && where >= MEDU_WIDE &&
-	    !(where % 8) && count >= 8)
-		return 8;
-	return min_t(size_t, count, 4 - where % 4);
-}
-
-static void medu_region_read(struct medu *medu, u64 index, u64 where,
-			     u8 *data, size_t width)
-{
-	__le64 val = cpu_to_le64(U64_MAX);
-	size_t i;
-
-	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
-		for (i = 0; i < width; i++)
-			data[i] = medu_config_read(medu, where + i);
+	if (width == 8 && offset < MEDU_WIDE) {
+		medu_write(pci, bar, offset, 4, (u32)val);
+		medu_write(pci, bar, offset + 4, 4, val >> 32);
 		return;
 	}
-	/* a register is read as a whole, or not at all */
-	if (width >= 4 && medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY)
-		val = cpu_to_le64(medu_reg_read(medu, where));
-	memcpy(data, &val, width);
-}
-
-static struct medu_job *medu_region_write(struct medu *medu, u64 index,
-					  u64 where, const u8 *data,
-					  size_t width)
-{
-	__le64 val = 0;
-	size_t i;
-
-	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
-		for (i = 0; i < width; i++)
-			medu_config_write(medu, where + i, data[i]);
-		return NULL;
-	}
-	memcpy(&val, data, width);
-	if (width < 4 || !(medu->config[PCI_COMMAND] & PCI_COMMAND_MEMORY))
-		return NULL;
-	return medu_reg_write(medu, where, le64_to_cpu(val));
-}
-
-/* One access of the bus. */
-static int medu_access_one(struct medu *medu, u64 index, u64 where,
-			   char __user *buf, size_t width, bool write)
-{
-	struct medu_job *job = NULL;
-	u8 data[8];
-
-	if (write && copy_from_user(data, buf, width))
-		return -EFAULT;
-
 	mutex_lock(&medu->lock);
-	if (write)
-		job = medu_region_write(medu, index, where, data, width);
-	else
-		medu_region_read(medu, index, where, data, width);
+	job = medu_reg_write(medu, offset, val);
 	mutex_unlock(&medu->lock);
-
-	if (IS_ERR(job))
-		return PTR_ERR(job);
 	if (job)
 		medu_begin(job);
-	return !write && copy_to_user(buf, data, width) ? -EFAULT : 0;
 }
 
-/* As many accesses as it takes: QEMU reads the whole configuration space at once. */
-static ssize_t medu_access(struct mdev_device *mdev, char __user *buf,
-			   size_t count, loff_t *ppos, bool write)
-{
-	struct medu *medu = mdev_get_drvdata(mdev);
-	u64 where = *ppos & (BIT_ULL(MEDU_OFFSET_SHIFT) - 1);
-	u64 index = (u64)*ppos >> MEDU_OFFSET_SHIFT;
-	size_t size = medu_region_size(index), done, width;
-	int ret = 0;
-
-	if (where >= size)
-		return -EINVAL;
-	count = min_t(size_t, count, size - where);
-	for (done = 0; done < count; done += width) {
-		width = medu_width(index, where + done, count - done);
-		ret = medu_access_one(medu, index, where + done, buf + done,
-				      width, write);
-		if (ret)
-			break;
-	}
-	if (!done)
-		return ret;
-	*ppos += done;
-	return done;
-}
-
-static ssize_t medu_read(struct mdev_device *mdev, char __user *buf,
-			 size_t count, loff_t *ppos)
-{
-	return medu_access(mdev, buf, count, ppos, false);
-}
-
-static ssize_t medu_write(struct mdev_device *mdev, const char __user *buf,
-			  size_t count, loff_t *ppos)
-{
-	return medu_access(mdev, (char __user *)buf, count, ppos, true);
-}
-
-static int medu_get_region_info_caps(struct mdev_device *mdev,
-				     struct vfio_region_info *info,
-				     struct vfio_info_cap *caps)
-{
-	if (info->index >= VFIO_PCI_NUM_REGIONS)
-		return -EINVAL;
-	info->offset = (u64)info->index << MEDU_OFFSET_SHIFT;
-	info->size = medu_region_size(info->index);
-	if (info->size)
-		info->flags = VFIO_REGION_INFO_FLAG_READ |
-			      VFIO_REGION_INFO_FLAG_WRITE;
-	return 0;
-}
-
-/* ---- The VFIO device: the other callbacks while it is open ---- */
-
-static long medu_get_info(void __user *arg)
-{
-	const size_t minsz = offsetofend(struct vfio_device_info, num_irqs);
-	struct vfio_device_info info;
-
-	if (copy_from_user(&info, arg, minsz))
-		return -EFAULT;
-	if (info.argsz < minsz)
-		return -EINVAL;
-
-	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
-	info.num_regions = VFIO_PCI_NUM_REGIONS;
-	info.num_irqs = VFIO_PCI_NUM_IRQS;
-	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
-}
-
-static long medu_get_irq_info(void __user *arg)
-{
-	const size_t minsz = offsetofend(struct vfio_irq_info, count);
-	struct vfio_irq_info info;
-
-	if (copy_from_user(&info, arg, minsz))
-		return -EFAULT;
-	if (info.argsz < minsz || !medu_has_irq(info.index))
-		return -EINVAL;
-
-	info.count = 1;
-	info.flags = VFIO_IRQ_INFO_EVENTFD;
-	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)
-		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
-	else
-		info.flags |= VFIO_IRQ_INFO_NORESIZE;
-	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
-}
+/* ---- The life of a device ---- */
 
 /*
- * Reset the device, but not how its interrupts are signalled, as vfio-pci does. When
- * this returns, none of its jobs runs. It does not wait for jobs whose memory VFIO still
- * pins or unpins: they do nothing more.
+ * When this returns, nothing is done for the device any more, and its registers have
+ * their initial values. It does not wait for a job whose memory is waited for, or not
+ * unpinned yet: such a job does nothing more.
  */
-static void medu_reset(struct medu *medu)
+static void medu_reset(struct mdev_pci *pci)
 {
-	/* a counter, because two threads may reset it at the same time */
+	struct medu *medu = to_medu(pci);
+
 	mutex_lock(&medu->lock);
-	medu->stopping++;
+	medu->stopping = true;
 	medu->dma = NULL;
 	medu->fact = NULL;
 	mutex_unlock(&medu->lock);
@@ -1267,70 +976,25 @@ static void medu_reset(struct medu *medu)
 
 	mutex_lock(&medu->lock);
 	memset(&medu->regs, 0, sizeof(medu->regs));
-	memcpy(medu->config, medu_config_reset, MEDU_CONFIG_SIZE);
+	mdev_pci_set_intx(pci, false);
 	memset(medu->page, 0, MEDU_BUFFER_SIZE);
 	if (medu->bounce)
 		memset(medu->bounce, 0, MEDU_BUFFER_SIZE);
 	medu->tenant = atomic64_inc_return(&medu->engine->tenants);
-	medu->stopping--;
+	medu->stopping = false;
 	mutex_unlock(&medu->lock);
 }
 
-static long medu_ioctl(struct mdev_device *mdev, unsigned int cmd,
-		       unsigned long arg)
+static int medu_open(struct mdev_pci *pci)
 {
-	struct medu *medu = mdev_get_drvdata(mdev);
-	void __user *uarg = (void __user *)arg;
-
-	switch (cmd) {
-	case VFIO_DEVICE_GET_INFO:
-		return medu_get_info(uarg);
-	case VFIO_DEVICE_GET_IRQ_INFO:
-		return medu_get_irq_info(uarg);
-	case VFIO_DEVICE_SET_IRQS:
-		return medu_set_irqs(medu, uarg);
-	case VFIO_DEVICE_RESET:
-		medu_reset(medu);
-		return 0;
-	}
-	return -ENOTTY;
+	return READ_ONCE(to_medu(pci)->engine->broken) ? -EIO : 0;
 }
 
-static int medu_open(struct mdev_device *mdev)
+/* All jobs are on this workqueue, and no callback runs that could begin another. */
+static void medu_close(struct mdev_pci *pci)
 {
-	struct medu *medu = mdev_get_drvdata(mdev);
-
-	if (READ_ONCE(medu->engine->broken))
-		return -EIO;
-	medu_reset(medu);
-	return 0;
+	flush_workqueue(to_medu(pci)->wq);
 }
-
-static void medu_release(struct mdev_device *mdev)
-{
-	struct medu *medu = mdev_get_drvdata(mdev);
-	unsigned int i;
-
-	/* the next opener must not see the data */
-	medu_reset(medu);
-	/* all its jobs are on the queue now, as no op runs that could begin one */
-	flush_workqueue(medu->wq);
-	for (i = 0; i < VFIO_PCI_NUM_IRQS; i++)
-		medu_set_trigger(medu, i, -1);
-}
-
-/* The device is to be removed: ask the VMM to close it. */
-static void medu_request(struct mdev_device *mdev, unsigned int count)
-{
-	struct medu *medu = mdev_get_drvdata(mdev);
-
-	/* fails if the VMM has set no eventfd for this, or has closed the device */
-	if (medu_poke_irq(medu, VFIO_PCI_REQ_IRQ_INDEX,
-			  VFIO_IRQ_SET_ACTION_TRIGGER) && !count)
-		dev_notice(mdev_dev(mdev), "VMM does not listen for unplug requests\n");
-}
-
-/* ---- Types, and the devices of a type ---- */
 
 static struct medu_engine *medu_engine_of(struct device *parent)
 {
@@ -1364,99 +1028,78 @@ static int medu_alloc(struct medu *medu)
 	       0 : -ENOMEM;
 }
 
-/* Free what medu_alloc() has allocated, also if it has failed. */
-static void medu_free(struct medu *medu)
+static void medu_exit(struct mdev_pci *pci)
 {
+	struct medu *medu = to_medu(pci);
+
+	/* it is closed, so it has no jobs */
 	if (medu->wq)
 		destroy_workqueue(medu->wq);
 	medu_free_page(medu->engine, medu->page, medu->page_dma);
 	medu_free_page(medu->engine, medu->bounce, medu->bounce_dma);
 	mutex_destroy(&medu->lock);
-	kfree(medu);
 }
 
-static int medu_create(struct kobject *kobj, struct mdev_device *mdev)
+static int medu_init(struct mdev_pci *pci)
 {
-	struct device *parent = mdev_parent_dev(mdev);
-	struct medu_engine *engine = medu_engine_of(parent);
-	struct medu *medu;
+	struct medu *medu = to_medu(pci);
+	int ret;
 
-	if (atomic_dec_if_positive(&engine->left) < 0)
-		return -EUSERS;
-
-	medu = kzalloc_obj(*medu);
-	if (!medu)
-		goto err_left;
-	medu->mdev = mdev;
-	medu->engine = engine;
+	medu->engine = container_of(pci->parent, struct medu_engine, parent);
 	INIT_LIST_HEAD(&medu->line);
 	INIT_LIST_HEAD(&medu->jobs);
 	INIT_LIST_HEAD(&medu->all);
 	mutex_init(&medu->lock);
-	if (medu_alloc(medu))
-		goto err_free;
-	mdev_set_drvdata(mdev, medu);
-	return 0;
-
-err_free:
-	medu_free(medu);
-err_left:
-	atomic_inc(&engine->left);
-	return -ENOMEM;
+	ret = medu_alloc(medu);
+	if (ret)
+		medu_exit(pci);
+	return ret;
 }
 
-static int medu_remove(struct mdev_device *mdev)
-{
-	struct medu *medu = mdev_get_drvdata(mdev);
+/* ---- What a device looks like ---- */
 
-	/* it is closed, so it has no jobs */
-	atomic_inc(&medu->engine->left);
-	medu_free(medu);
-	return 0;
-}
-
-static ssize_t name_show(struct kobject *kobj, struct device *dev, char *buf)
-{
-	return sysfs_emit(buf, "Shared edu\n");
-}
-static MDEV_TYPE_ATTR_RO(name);
-
-static ssize_t description_show(struct kobject *kobj, struct device *dev,
-				char *buf)
-{
-	return sysfs_emit(buf, "QEMU edu, a turn of one job at a time, buffer: 4 KiB\n");
-}
-static MDEV_TYPE_ATTR_RO(description);
-
-static ssize_t device_api_show(struct kobject *kobj, struct device *dev,
-			       char *buf)
-{
-	return sysfs_emit(buf, "%s\n", VFIO_DEVICE_API_PCI_STRING);
-}
-static MDEV_TYPE_ATTR_RO(device_api);
-
-static ssize_t available_instances_show(struct kobject *kobj,
-					struct device *dev, char *buf)
-{
-	return sysfs_emit(buf, "%d\n", atomic_read(&medu_engine_of(dev)->left));
-}
-static MDEV_TYPE_ATTR_RO(available_instances);
-
-static struct attribute *medu_type_attrs[] = {
-	&mdev_type_attr_name.attr,
-	&mdev_type_attr_description.attr,
-	&mdev_type_attr_device_api.attr,
-	&mdev_type_attr_available_instances.attr,
-	NULL
+static const struct mdev_pci_region medu_regions[] = {
+	[VFIO_PCI_BAR0_REGION_INDEX] = {
+		.size		= MEDU_BAR_SIZE,
+		/* a register is accessed as a whole, or not at all */
+		.width		= 8,
+		.min_width	= 4,
+		.read		= medu_read,
+		.write		= medu_write,
+	},
 };
 
-static struct attribute_group medu_type_group = {
-	.name	= "1",
-	.attrs	= medu_type_attrs,
+static const struct mdev_pci_cap medu_caps[] = { MDEV_PCI_CAP_MSI(1) };
+
+static const struct mdev_pci_ops medu_ops = {
+	.init	= medu_init,
+	.exit	= medu_exit,
+	.reset	= medu_reset,
+	.open	= medu_open,
+	.close	= medu_close,
 };
 
-static struct attribute_group *medu_type_groups[] = {
-	&medu_type_group, NULL
+static const struct mdev_pci_desc medu_desc = {
+	.vendor		= MEDU_VENDOR_ID,
+	.device		= MEDU_DEVICE_ID,
+	.class		= 0xff0000,
+	.revision	= 0x10,
+	.intx		= true,
+	.caps		= medu_caps,
+	.nr_caps	= ARRAY_SIZE(medu_caps),
+	.regions	= medu_regions,
+	.nr_regions	= ARRAY_SIZE(medu_regions),
+	MDEV_PCI_DEVICE(struct medu, pci),
+	.ops		= &medu_ops,
+};
+
+static const struct mdev_pci_type medu_types[] = {
+	{
+		.name		= "1",
+		.pretty_name	= "Shared edu",
+		.description	= "QEMU edu, a turn of one job at a time, buffer: 4 KiB",
+		.desc		= &medu_desc,
+	},
 };
 
 static ssize_t transfers_show(struct device *dev, struct device_attribute *attr,
@@ -1478,19 +1121,10 @@ static const struct attribute_group medu_parent_group = {
 };
 __ATTRIBUTE_GROUPS(medu_parent);
 
-static const struct mdev_parent_ops medu_ops = {
-	.owner			= THIS_MODULE,
+static const struct mdev_parent_ops medu_parent_ops = {
+	MDEV_PCI_OPS,
 	.dev_attr_groups	= medu_parent_groups,
-	.supported_type_groups	= medu_type_groups,
-	.create			= medu_create,
-	.remove			= medu_remove,
-	.open			= medu_open,
-	.release		= medu_release,
-	.read			= medu_read,
-	.write			= medu_write,
-	.ioctl			= medu_ioctl,
-	.request		= medu_request,
-	.get_region_info_caps	= medu_get_region_info_caps,
+	.request		= mdev_pci_request,
 	.dma_unmap		= medu_dma_unmap,
 };
 
@@ -1601,7 +1235,10 @@ static int medu_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENOMEM;
 	engine->pdev = pdev;
 	init_completion(&engine->done);
-	atomic_set(&engine->left, min_t(unsigned int, instances, INT_MAX));
+	engine->parent.ops = medu_parent_ops;
+	engine->parent.types = medu_types;
+	engine->parent.nr_types = ARRAY_SIZE(medu_types);
+	engine->parent.units = min_t(unsigned int, instances, INT_MAX);
 	INIT_WORK(&engine->work, medu_work);
 	spin_lock_init(&engine->lock);
 	INIT_LIST_HEAD(&engine->line);
@@ -1623,7 +1260,7 @@ static int medu_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	medu_engine_start(engine);
 
 	/* last: devices can be created before this returns */
-	ret = mdev_register_device(&pdev->dev, &medu_ops);
+	ret = mdev_pci_register(&engine->parent, &pdev->dev);
 	if (ret)
 		goto err_interrupt;
 	return 0;
@@ -1644,7 +1281,7 @@ static void medu_pci_remove(struct pci_dev *pdev)
 	struct medu_engine *engine = pci_get_drvdata(pdev);
 
 	/* VMMs are asked to close open devices, waited for, and served until then */
-	mdev_unregister_device(&pdev->dev);
+	mdev_pci_unregister(&engine->parent);
 	destroy_workqueue(engine->wq);
 	/* the next driver, vfio-pci perhaps, must not find data in it */
 	medu_engine_clear(engine, 0);
