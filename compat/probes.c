@@ -223,6 +223,7 @@ void HAVE_IOVA_BITMAP_STUBS(struct iova_bitmap *bitmap)
 {
 	iova_bitmap_set(bitmap, 0, 1);
 }
+
 /* an error if the kernel exports it */
 static typeof(iova_bitmap_set) iova_bitmap_set;
 
