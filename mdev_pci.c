@@ -110,7 +110,7 @@ static int mdev_pci_check_type(struct device *dev,
 			       const struct mdev_pci_type *type)
 {
 	if (!type->name || !type->desc || mdev_pci_units(type) > INT_MAX) {
-		dev_err(dev, "PCI tables: a type without name or description\n");
+		dev_err(dev, "PCI tables: a type without name or desc\n");
 		return -EINVAL;
 	}
 	if (parent->ops.migration_flags && !type->desc->migration) {
@@ -148,15 +148,15 @@ static int mdev_pci_alloc_groups(struct mdev_pci_parent *parent)
 }
 
 /**
- * mdev_pci_prepare - check the tables of a parent, and make its types of them
- * @parent: the vendor's; see there for what has to be set
+ * mdev_pci_prepare - check the tables of a parent, and set up its types
+ * @parent: the vendor's; &struct mdev_pci_parent says which members to set
  * @dev: the parent device
  *
- * For mdev_pci_register(), which is inline as mdev_register_device() is another function
- * where the vendor is built in.
+ * For mdev_pci_register(). That is inline, because a vendor that is built in calls another
+ * mdev_register_device() than a module does.
  *
  * Context: process context, sleeps.
- * Return: 0; -EINVAL if a table makes no sense, which the log explains; -ENOMEM.
+ * Return: 0; -EINVAL if an entry of a table is not valid, which the log names; -ENOMEM.
  */
 int mdev_pci_prepare(struct mdev_pci_parent *parent, struct device *dev)
 {
@@ -195,7 +195,7 @@ void mdev_pci_forget(struct mdev_pci_parent *parent)
 EXPORT_SYMBOL_GPL(mdev_pci_forget);
 
 /**
- * mdev_pci_add_virtual - make a parent device that is no hardware
+ * mdev_pci_add_virtual - create a parent device that is no hardware
  * @parent: the vendor's
  * @name: as mdev_pci_register_virtual() has it
  *
@@ -371,7 +371,7 @@ EXPORT_SYMBOL_GPL(mdev_pci_open);
  * mdev_pci_release - the op release
  * @mdev: as the op says
  *
- * Resets the device, so that nothing is left of what the user did, and calls
+ * Resets the device, so that the next opener finds nothing of this one's, and calls
  * &mdev_pci_ops.close.
  *
  * Context: process context, sleeps.
@@ -394,20 +394,20 @@ EXPORT_SYMBOL_GPL(mdev_pci_release);
  * @mdev: as the op says
  * @count: as the op says
  *
- * Signals the request interrupt, at which VMMs unplug the device. A vendor whose parent has
- * this op says that it can be unplugged while it is open.
+ * Signals the request interrupt, at which VMMs unplug the device. Having this op tells the
+ * core that devices of the parent can be unplugged while they are open.
  *
  * Context: process context, sleeps.
  */
 void mdev_pci_request(struct mdev_device *mdev, unsigned int count)
 {
-	/* fails if the user did not ask to be told, or is gone already */
-	if (mdev_pci_ask_user(mdev_pci_of(mdev)) && !count)
-		dev_notice(mdev_dev(mdev), "user cannot be told to release it\n");
+	/* fails if the VMM has set no eventfd for this, or has closed the device */
+	if (mdev_pci_signal_request(mdev_pci_of(mdev)) && !count)
+		dev_notice(mdev_dev(mdev), "VMM does not listen for unplug requests\n");
 }
 EXPORT_SYMBOL_GPL(mdev_pci_request);
 
-/* ---- What is left of ioctl ---- */
+/* ---- Ioctls ---- */
 
 static long mdev_pci_get_info(struct mdev_pci *pci, void __user *arg)
 {
@@ -433,9 +433,9 @@ static long mdev_pci_get_info(struct mdev_pci *pci, void __user *arg)
  * @arg: as the op says
  *
  * Context: process context, sleeps.
- * Return: 0 or a positive number of the vendor's; -ENOTTY for what neither the kit nor the
- * vendor knows; -EINVAL for what a PCI device does not have; -EFAULT; -EBADF for what is no
- * eventfd; -ENOMEM; -EINTR; an errno of the vendor's.
+ * Return: 0, or a positive number of the vendor's; -ENOTTY if neither the kit nor the vendor
+ * knows @cmd; -EINVAL if the device has no such interrupt or cannot do this with it; -EBADF
+ * if a file is not an eventfd; -EFAULT; -ENOMEM; -EINTR; an errno of the vendor's.
  */
 long mdev_pci_ioctl(struct mdev_device *mdev, unsigned int cmd,
 		    unsigned long arg)

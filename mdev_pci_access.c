@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ops read and write: of regions, and of configuration space, where a write sets off
- * more.
+ * The ops read and write: of regions, and of configuration space, where a write can reset
+ * the device or change which regions are decoded.
  *
- * An access to configuration space is done in pieces of up to four aligned bytes, as a
- * bus does it. A piece is read or written at once, under the device's lock; the vendor's
- * hooks come before and after.
+ * An access to configuration space is split into pieces of up to four aligned bytes, as a
+ * bus would. Each piece is read or written as a whole, under the device's lock. The
+ * vendor's hooks are called before and after, without the lock.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -14,7 +14,7 @@
 
 #include "mdev_pci_private.h"
 
-/* what a write sets off, when the lock has been released */
+/* effects of a write, after the lock has been released */
 #define MDEV_PCI_THEN_RESET	BIT(0)
 #define MDEV_PCI_THEN_REVOKE	BIT(1)
 
@@ -37,7 +37,7 @@ static bool mdev_pci_wants_reset(const struct mdev_pci *pci,
 					 pci->af + PCI_AF_CTRL, PCI_AF_CTRL_FLR));
 }
 
-/* Write, and return what is to be done then. */
+/* Write, and return MDEV_PCI_THEN_*. */
 static unsigned int mdev_pci_config_do_write(struct mdev_pci *pci,
 					     unsigned int offset,
 					     unsigned int width, u32 val)
@@ -47,7 +47,7 @@ static unsigned int mdev_pci_config_do_write(struct mdev_pci *pci,
 
 	lockdep_assert_held(&pci->lock);
 	mdev_pci_config_put(pci, offset, width, val);
-	/* it may have let out an interrupt that waits */
+	/* the write may have enabled INTA in the command register */
 	mdev_pci_irq_update(pci);
 
 	reset = mdev_pci_wants_reset(pci, offset, width, val) ||
@@ -73,7 +73,7 @@ static void mdev_pci_config_write(struct mdev_pci *pci, unsigned int offset,
 		mdev_pci_revoke_all(pci);
 	if (ops->config_written)
 		ops->config_written(pci, offset, width);
-	/* whoever is killed meanwhile will not see that it was not reset */
+	/* fails only if this task is killed, and then nobody sees it */
 	if (then & MDEV_PCI_THEN_RESET)
 		mdev_pci_reset(pci);
 }
@@ -135,12 +135,12 @@ static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
  * mdev_pci_read - the op read
  * @mdev: the device
  * @buf: as the op says
- * @count: as the op says; what is beyond the region is cut off
+ * @count: as the op says; bytes beyond the region are cut off
  * @ppos: as the op says
  *
  * Context: process context, sleeps.
- * Return: the number of bytes read; -EINVAL if there is no such place; -EBUSY if the
- * device stands still for migration; -EFAULT; an errno of the vendor's.
+ * Return: the number of bytes read; -EINVAL if there is no region at this offset; -EBUSY if
+ * the device is stopped for migration; -EFAULT; an errno of the vendor's.
  */
 ssize_t mdev_pci_read(struct mdev_device *mdev, char __user *buf, size_t count,
 		      loff_t *ppos)
@@ -153,11 +153,11 @@ EXPORT_SYMBOL_GPL(mdev_pci_read);
  * mdev_pci_write - the op write
  * @mdev: the device
  * @buf: as the op says
- * @count: as the op says; what is beyond the region is cut off
+ * @count: as the op says; bytes beyond the region are cut off
  * @ppos: as the op says
  *
  * Context: process context, sleeps.
- * Return: the number of bytes written; errors as of mdev_pci_read().
+ * Return: the number of bytes written; errors as for mdev_pci_read().
  */
 ssize_t mdev_pci_write(struct mdev_device *mdev, const char __user *buf,
 		       size_t count, loff_t *ppos)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What configuration space holds.
+ * The contents of configuration space.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -13,7 +13,7 @@ static u8 mdev_pci_config_byte(const struct mdev_pci *pci, unsigned int offset)
 {
 	u8 val = offset < pci->config_end ? pci->config[offset] : 0;
 
-	/* whether INTA can get out or not */
+	/* this bit does not depend on PCI_COMMAND_INTX_DISABLE */
 	if (offset == PCI_STATUS && pci->line)
 		val |= PCI_STATUS_INTERRUPT;
 	return val;
@@ -36,7 +36,7 @@ bool mdev_pci_in_d3(const struct mdev_pci *pci)
 			   PCI_PM_CTRL_STATE_MASK);
 }
 
-/* Which regions can be reached. Those that are no BARs always can. */
+/* Update which regions are decoded. Those that are no BARs always are. */
 void mdev_pci_config_decode(struct mdev_pci *pci)
 {
 	u8 command = pci->config[PCI_COMMAND];
@@ -59,7 +59,7 @@ static void mdev_pci_config_put_byte(struct mdev_pci *pci, unsigned int offset,
 {
 	u8 mask = pci->config_writable[offset];
 
-	/* a state that it does not have is not taken */
+	/* a write of a power state that it does not have is ignored */
 	if (pci->pm && offset == pci->pm + PCI_PM_CTRL &&
 	    (val & PCI_PM_CTRL_STATE_MASK) &&
 	    (val & PCI_PM_CTRL_STATE_MASK) != (__force u32)PCI_D3hot)
@@ -67,7 +67,7 @@ static void mdev_pci_config_put_byte(struct mdev_pci *pci, unsigned int offset,
 	pci->config[offset] = (pci->config[offset] & ~mask) | (val & mask);
 }
 
-/* As far as it can be written. */
+/* Change those bits that can be written. */
 void mdev_pci_config_put(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width, u32 val)
 {
@@ -88,7 +88,7 @@ void mdev_pci_config_reset(struct mdev_pci *pci)
 
 /* ---- For migration ---- */
 
-/* What the vendor has set by mdev_pci_set_config() is its state, and not ours. */
+/* Read-only bits are saved as after a reset: mdev_pci_set_config() may have changed them. */
 void mdev_pci_config_save(struct mdev_pci *pci, u8 *to)
 {
 	unsigned int i;
@@ -100,7 +100,7 @@ void mdev_pci_config_save(struct mdev_pci *pci, u8 *to)
 			(pci->config_reset[i] & ~pci->config_writable[i]);
 }
 
-/* Can it be like this? Whoever says so may be hostile. */
+/* Can a device have these contents? They come from user space. */
 bool mdev_pci_config_valid(const struct mdev_pci *pci, const u8 *from)
 {
 	unsigned int i, state;
@@ -125,7 +125,7 @@ void mdev_pci_config_load(struct mdev_pci *pci, const u8 *from)
 
 /* ---- For the vendor ---- */
 
-/* Within the space, and within four aligned bytes. */
+/* Is it within configuration space, and within four aligned bytes? */
 static bool mdev_pci_config_fits(const struct mdev_pci *pci,
 				 unsigned int offset, unsigned int width)
 {
@@ -134,13 +134,13 @@ static bool mdev_pci_config_fits(const struct mdev_pci *pci,
 }
 
 /**
- * mdev_pci_read_config - what configuration space holds
+ * mdev_pci_read_config - read configuration space
  * @pci: the device
- * @offset: where
+ * @offset: in configuration space
  * @width: 1 to 4 bytes, within four aligned ones
  *
  * Context: any.
- * Return: the value; all ones if there is no such place.
+ * Return: the value; all ones if @offset or @width is not valid.
  */
 u32 mdev_pci_read_config(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width)
@@ -158,14 +158,14 @@ u32 mdev_pci_read_config(struct mdev_pci *pci, unsigned int offset,
 EXPORT_SYMBOL_GPL(mdev_pci_read_config);
 
 /**
- * mdev_pci_set_config - change what configuration space holds
+ * mdev_pci_set_config - set configuration space, also read-only bits
  * @pci: the device
- * @offset: where; in a capability of the vendor's
+ * @offset: in a capability of the vendor's
  * @width: 1 to 4 bytes, within four aligned ones
- * @val: the value, whether the guest could write it or not
+ * @val: the value
  *
- * Sets off nothing. What the guest cannot write does not migrate: it is the vendor's to
- * set again in its @resume.
+ * This has no effect but the new contents. Read-only bits do not migrate: the vendor sets
+ * them again in its @resume.
  *
  * Context: any.
  */
@@ -185,7 +185,7 @@ void mdev_pci_set_config(struct mdev_pci *pci, unsigned int offset,
 EXPORT_SYMBOL_GPL(mdev_pci_set_config);
 
 /**
- * mdev_pci_find_capability - where a capability is
+ * mdev_pci_find_capability - find a capability
  * @pci: the device
  * @id: PCI_CAP_ID_*
  *

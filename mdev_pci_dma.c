@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The user's memory: what a device does by DMA, if it is bus master.
+ * The guest's memory: what a device does by DMA, if it is bus master.
  *
- * A pin is in the list from before the memory is asked for, which can take for ever, until
- * it has been dropped. Whoever wants it gone while it is being asked for marks it as lost,
- * and does not wait: the asking thread drops it then.
+ * A pin is in the list from before its memory is pinned, which may never succeed, until it
+ * has been dropped. An unmap or a reset in between marks the pin as lost and does not wait:
+ * the thread that pins the memory drops it then.
  */
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -15,7 +15,7 @@
 
 #include "mdev_pci_private.h"
 
-/* Is it allowed to? */
+/* Is the device bus master, and in D0? */
 static bool mdev_pci_can_dma(struct mdev_pci *pci)
 {
 	bool can;
@@ -28,12 +28,12 @@ static bool mdev_pci_can_dma(struct mdev_pci *pci)
 }
 
 /**
- * mdev_pci_dma_rw - copy from or to the user's memory as the device would by DMA
+ * mdev_pci_dma_rw - copy from or to the guest's memory as the device would by DMA
  * @pci: the device
- * @iova: where the user has mapped it for the device; any byte
+ * @iova: the address of the memory for the device; any byte
  * @data: kernel memory
  * @len: number of bytes
- * @write: to the user's memory; from it otherwise
+ * @write: to the guest's memory; from it otherwise
  *
  * Context: as mdev_dma_rw().
  * Return: -EACCES if the device is not bus master or not in D0; otherwise as mdev_dma_rw().
@@ -47,7 +47,7 @@ int mdev_pci_dma_rw(struct mdev_pci *pci, u64 iova, void *data, size_t len,
 }
 EXPORT_SYMBOL_GPL(mdev_pci_dma_rw);
 
-/* Give back what is pinned, and take it off the list. */
+/* Unpin the memory, and remove the pin from the list. */
 static void mdev_pci_drop(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 {
 	if (pin->pinned)
@@ -60,7 +60,7 @@ static void mdev_pci_drop(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 	pin->pinned = 0;
 	pin->busy = false;
 	spin_unlock(&pci->pins_lock);
-	/* only the address of what may be freed by now; pairs with mdev_pci_unpin_pages() */
+	/* the pin may be freed now: only its address is used; pairs with mdev_pci_unpin_pages() */
 	smp_mb();
 	wake_up_var(&pin->busy);
 }
@@ -91,7 +91,7 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
 	spin_lock(&pci->pins_lock);
 	pin->pinned = pin->npages;
 	ret = pin->lost ? -EFAULT : 0;
-	/* pairs with mdev_pci_claim(): from here on others may drop it */
+	/* pairs with mdev_pci_claim(): from now on others may drop the pin */
 	if (!ret)
 		pin->busy = false;
 	spin_unlock(&pci->pins_lock);
@@ -99,21 +99,21 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
 }
 
 /**
- * mdev_pci_pin_pages - keep some of the user's memory in place, for DMA
+ * mdev_pci_pin_pages - pin memory of the guest, for DMA
  * @pci: the device, whose parent has MDEV_PCI_DMA_OPS
  * @pin: the vendor's; all zeroes, or used before
- * @iova: where the user has mapped it for the device; any byte
+ * @iova: the address of the memory for the device; any byte
  * @length: number of bytes, not 0
  * @write: the device will write to it; read otherwise
  *
- * The pages are in @pin->pages until mdev_pci_unpin_pages(), or until the kit calls
- * &mdev_pci_ops.unpin as the user takes them back, resets or closes the device. The pin may
- * be gone, then, before this returns.
+ * The pages are in @pin->pages until mdev_pci_unpin_pages(). When the VMM unmaps them, or
+ * resets or closes the device, the kit calls &mdev_pci_ops.unpin and unpins them. That can
+ * happen before this returns.
  *
  * Context: as mdev_pin_pages(); under no lock that @unpin or @close wait for.
  * Return: 0; -EACCES if the device is not bus master or not in D0; -EINVAL if @length is 0
- * or the range wraps around; -EFAULT if it was taken back meanwhile; -ENOMEM; otherwise as
- * mdev_pin_pages(). On error there is nothing to be unpinned.
+ * or the range wraps around; -EFAULT if it was unmapped meanwhile; -ENOMEM; an errno of
+ * mdev_pin_pages(). After an error there is nothing to unpin.
  */
 int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 		       size_t length, bool write)
@@ -143,7 +143,7 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 }
 EXPORT_SYMBOL_GPL(mdev_pci_pin_pages);
 
-/* Is it ours to drop? Otherwise whoever is busy with it does so, or has. */
+/* Returns true if the caller has to drop the pin, false if another task does or has. */
 static bool mdev_pci_claim(struct mdev_pci_pin *pin)
 {
 	if (pin->busy) {
@@ -157,10 +157,10 @@ static bool mdev_pci_claim(struct mdev_pci_pin *pin)
 /**
  * mdev_pci_unpin_pages - undo a mdev_pci_pin_pages()
  * @pci: the device
- * @pin: the vendor's; nothing happens if it is not pinned any more
+ * @pin: the vendor's; it need not be pinned any more
  *
- * When it returns the kit does not know of @pin any more. If the kit is calling
- * &mdev_pci_ops.unpin for it, this waits, so it must not be called from there.
+ * After this, the kit does not use @pin. It waits if the kit is calling &mdev_pci_ops.unpin
+ * for it, so it must not be called from there.
  *
  * Context: process context, sleeps.
  */
@@ -169,7 +169,7 @@ void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 	bool mine = false;
 
 	spin_lock(&pci->pins_lock);
-	/* what was never pinned is all zeroes */
+	/* a pin that was never used is all zeroes */
 	if (pin->npages)
 		mine = mdev_pci_claim(pin);
 	spin_unlock(&pci->pins_lock);
@@ -180,7 +180,7 @@ void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 }
 EXPORT_SYMBOL_GPL(mdev_pci_unpin_pages);
 
-/* The next one with a page in the range, if it is ours to drop now. */
+/* Returns the next pin with a page in the range which the caller has to drop. */
 static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,
 					      u64 last)
 {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Interrupts: what the vendor raises, and the eventfds by which the user is told.
+ * Interrupts: what the vendor raises, and the eventfds that are signalled for it.
  *
- * INTA is a level. VFIO wants an edge and a mask of it: it is signalled and masked when
- * it is high, and signalled again if it still is when the user unmasks it. Messages are
- * edges. Whether MSI and MSI-X are on is told by their eventfds, and not by what the
- * capability says: the VMM has both in its hands.
+ * INTA is a level. VFIO makes an edge and a mask of it: it is signalled and masked when it
+ * is high, and signalled again if it is still high when the VMM unmasks it. Messages are
+ * edges. MSI and MSI-X are on if they have eventfds, whatever their capabilities say: the
+ * VMM controls both.
  */
 #include <linux/bitmap.h>
 #include <linux/eventfd.h>
@@ -42,9 +42,9 @@ static unsigned int mdev_pci_nr_irqs(const struct mdev_pci *pci, u32 index)
 	return 0;
 }
 
-/* ---- From the vendor to the user ---- */
+/* ---- From the vendor to the VMM ---- */
 
-/* To be called after everything that may let INTA out. */
+/* To be called after each change that may require INTA to be signalled. */
 void mdev_pci_irq_update(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->lock);
@@ -78,7 +78,10 @@ static void mdev_pci_send_pending(struct mdev_pci *pci, unsigned int start,
 	}
 }
 
-/* bits of line_wanted: there is something; as it is; and it was high meanwhile */
+/*
+ * bits of line_wanted: there is a level to be set; it is high; it is also sent as a
+ * message; it was high before, and that message is not sent yet
+ */
 #define MDEV_PCI_WANTED		BIT(0)
 #define MDEV_PCI_WANTED_HIGH	BIT(1)
 #define MDEV_PCI_WANTED_MESSAGE	BIT(2)
@@ -109,7 +112,7 @@ static void mdev_pci_do_set_intx(struct mdev_pci *pci, int wanted)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pci->lock, flags);
-	/* what was put off comes first */
+	/* first the level that was deferred */
 	if (atomic_read(&pci->line_wanted))
 		mdev_pci_apply(pci, atomic_xchg(&pci->line_wanted, 0));
 	mdev_pci_apply(pci, wanted);
@@ -126,8 +129,8 @@ static void mdev_pci_do_signal(struct mdev_pci *pci, unsigned int vector)
 }
 
 /*
- * PREEMPT_RT's spinlocks and eventfds sleep, and lockdep can check that nobody relies on
- * others.
+ * On PREEMPT_RT spinlocks and eventfds sleep. Where lockdep checks for that on other kernels,
+ * defer as well.
  */
 static bool mdev_pci_must_defer(void)
 {
@@ -153,7 +156,7 @@ static void mdev_pci_defer_line(struct mdev_pci *pci, bool level, bool message)
 
 	do {
 		new = mdev_pci_wanted(level, message);
-		/* a message that is not sent yet is not lost */
+		/* do not lose a message that is not sent yet */
 		if (!level && message && old & MDEV_PCI_WANTED_HIGH)
 			new |= MDEV_PCI_WANTED_PULSE;
 		new |= old & MDEV_PCI_WANTED_PULSE;
@@ -166,8 +169,8 @@ static void mdev_pci_defer_line(struct mdev_pci *pci, bool level, bool message)
  * @pci: the device, which has &mdev_pci_desc.intx
  * @level: an interrupt is pending
  *
- * Tells the user if he listens to it, has not masked it, and has it enabled in the
- * command register; now or when that is so. It is low after a reset.
+ * A high level is signalled as soon as the VMM has set an eventfd, has not masked it, and
+ * the command register enables it. The level is low after a reset.
  *
  * Context: any, from @init to @exit.
  */
@@ -185,8 +188,8 @@ EXPORT_SYMBOL_GPL(mdev_pci_set_intx);
  * @pci: the device
  * @vector: of MSI or MSI-X, from 0 on
  *
- * Lost if the user listens to neither, or if there is no such vector. A vector of MSI-X
- * that nobody listens to stays pending while others have listeners.
+ * The message is lost if neither MSI nor MSI-X has eventfds, or if there is no such vector.
+ * A vector of MSI-X that has no eventfd stays pending as long as others have one.
  *
  * Context: any, from @init to @exit.
  */
@@ -206,8 +209,8 @@ EXPORT_SYMBOL_GPL(mdev_pci_signal);
  * @pci: the device
  * @level: it is pending
  *
- * As mdev_pci_set_intx(). If the user listens to MSI or MSI-X instead, the first vector is
- * signalled whenever the level goes up.
+ * As mdev_pci_set_intx(). If MSI or MSI-X is in use instead, the first vector is signalled
+ * whenever the level goes up.
  *
  * Context: any, from @init to @exit.
  */
@@ -220,7 +223,7 @@ void mdev_pci_set_irq(struct mdev_pci *pci, bool level)
 }
 EXPORT_SYMBOL_GPL(mdev_pci_set_irq);
 
-/* While it stands still nothing is signalled, and nothing is lost. */
+/* While the device is stopped for migration, interrupts are kept and not signalled. */
 void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back)
 {
 	lockdep_assert_held(&pci->lock);
@@ -231,7 +234,7 @@ void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back)
 	mdev_pci_irq_update(pci);
 }
 
-/* The device is reset, not how one listens to it, as with vfio-pci. */
+/* Reset the device, but not how its interrupts are signalled, as vfio-pci does. */
 void mdev_pci_irq_reset(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->lock);
@@ -239,7 +242,7 @@ void mdev_pci_irq_reset(struct mdev_pci *pci)
 	bitmap_zero(pci->vectors_pending, mdev_pci_max_vectors(pci));
 }
 
-/* ---- From the user: who listens ---- */
+/* ---- From the VMM: what to signal ---- */
 
 static bool mdev_pci_has_vectors(const struct mdev_pci *pci)
 {
@@ -260,8 +263,8 @@ static void mdev_pci_is_off(struct mdev_pci *pci, u32 index)
 }
 
 /*
- * Have @count eventfds from @start on be these; they are swapped for the old ones. One
- * of INTx, MSI and MSI-X is listened to at a time.
+ * Set @count eventfds from @start on; @ctxs has the old ones afterwards. Only one of INTx,
+ * MSI and MSI-X can have eventfds at a time.
  */
 static int mdev_pci_swap_triggers(struct mdev_pci *pci, u32 index, u32 start,
 				  u32 count, struct eventfd_ctx **ctxs)
@@ -288,7 +291,7 @@ static int mdev_pci_swap_triggers(struct mdev_pci *pci, u32 index, u32 start,
 			return -EINVAL;
 		pci->irq_index = index;
 	}
-	/* those of the other index are not switched off by this one */
+	/* removing eventfds of an index that is off does not change the one that is on */
 	if (pci->irq_index != index)
 		return 0;
 	for (i = 0; i < count; i++)
@@ -334,14 +337,14 @@ out_put:
 	return ret;
 }
 
-/* Nobody unmasks what nobody listens to. */
+/* Without an eventfd to signal, INTA needs none that unmasks it. */
 static void mdev_pci_no_unmask(struct mdev_pci *pci, u32 index)
 {
 	if (index == INTX)
 		mdev_virqfd_disable(pci->mdev, &pci->unmask);
 }
 
-/* Of an index that is on. */
+/* For an index that is on. */
 static struct eventfd_ctx **mdev_pci_trigger(struct mdev_pci *pci, u32 index,
 					     u32 i)
 {
@@ -358,7 +361,7 @@ static bool mdev_pci_is_on(struct mdev_pci *pci, u32 index)
 	return *mdev_pci_trigger(pci, index, 0);
 }
 
-/* Switch an index off. One by one, so that it cannot fail. */
+/* Switch an index off, one eventfd after the other: this allocates nothing, so cannot fail. */
 static void mdev_pci_disable(struct mdev_pci *pci, u32 index)
 {
 	struct eventfd_ctx *ctx;
@@ -387,7 +390,7 @@ static bool mdev_pci_on(const u8 *bools, u32 i)
 	return !bools || bools[i];
 }
 
-/* The user tests his side of an interrupt. */
+/* Signal interrupts on request, which VMMs test with. */
 static void mdev_pci_fire(struct mdev_pci *pci, u32 index, u32 start, u32 count,
 			  const u8 *bools)
 {
@@ -401,7 +404,7 @@ static void mdev_pci_fire(struct mdev_pci *pci, u32 index, u32 start, u32 count,
 	}
 }
 
-/* @bools: for which of them, all if it is NULL */
+/* @bools: for each of them, whether it is meant; NULL means all */
 static int mdev_pci_poke(struct mdev_pci *pci, u32 index, u32 action, u32 start,
 			 u32 count, const u8 *bools)
 {
@@ -423,8 +426,8 @@ static int mdev_pci_poke(struct mdev_pci *pci, u32 index, u32 action, u32 start,
 	return ret;
 }
 
-/* Tell the user that the device is wanted back. */
-int mdev_pci_ask_user(struct mdev_pci *pci)
+/* Ask the VMM to unplug the device. */
+int mdev_pci_signal_request(struct mdev_pci *pci)
 {
 	return mdev_pci_poke(pci, REQ, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1, NULL);
 }
@@ -434,7 +437,7 @@ static void mdev_pci_unmasked(void *arg, void *data)
 	mdev_pci_poke(arg, INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, NULL);
 }
 
-/* Another one replaces the one that is there. */
+/* Set the eventfd that unmasks INTA, instead of the one that is there. */
 static int mdev_pci_set_unmask(struct mdev_pci *pci, s32 fd)
 {
 	bool on;
@@ -451,7 +454,7 @@ static int mdev_pci_set_unmask(struct mdev_pci *pci, s32 fd)
 				  &pci->unmask, fd);
 }
 
-/* Size of one element of the data behind the header, or an error. */
+/* Returns the size of one element of the data behind the header, or a negative errno. */
 static int mdev_pci_check_irq_set(struct mdev_pci *pci,
 				  const struct vfio_irq_set *set)
 {
@@ -463,12 +466,12 @@ static int mdev_pci_check_irq_set(struct mdev_pci *pci,
 		return -EINVAL;
 	if (set->start >= nr || set->count > nr - set->start)
 		return -EINVAL;
-	/* nothing of nothing means: switch the whole index off */
+	/* a count of 0 without data switches the whole index off */
 	if (!set->count && (set->start || set->flags !=
 			    (VFIO_IRQ_SET_ACTION_TRIGGER |
 			     VFIO_IRQ_SET_DATA_NONE)))
 		return -EINVAL;
-	/* only INTA can be masked; what VFIO knows but nobody uses: by eventfd */
+	/* only INTA can be masked; masking by eventfd is not supported */
 	if (action != VFIO_IRQ_SET_ACTION_TRIGGER &&
 	    (set->index != INTX || set->flags ==
 	     (VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_EVENTFD)))
@@ -520,7 +523,7 @@ long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg)
 	size = mdev_pci_check_irq_set(pci, &set);
 	if (size < 0)
 		return size;
-	/* no more than there are vectors: nothing overflows */
+	/* the count is at most the number of vectors, so this does not overflow */
 	if (set.argsz - minsz < size * set.count)
 		return -EINVAL;
 	if (size) {
@@ -533,7 +536,7 @@ long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg)
 	return ret;
 }
 
-/* VFIO_DEVICE_GET_IRQ_INFO: what the device does not have is there none times. */
+/* VFIO_DEVICE_GET_IRQ_INFO: an interrupt that the device does not have has a count of 0. */
 long mdev_pci_get_irq_info(struct mdev_pci *pci, void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_irq_info, count);
@@ -548,7 +551,7 @@ long mdev_pci_get_irq_info(struct mdev_pci *pci, void __user *arg)
 	info.flags = info.count ? VFIO_IRQ_INFO_EVENTFD : 0;
 	if (info.count && info.index == INTX)
 		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
-	/* vectors of MSI-X come and go one by one */
+	/* eventfds of MSI-X can be set and removed one by one */
 	else if (info.count && info.index != MSIX)
 		info.flags |= VFIO_IRQ_INFO_NORESIZE;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
@@ -580,14 +583,14 @@ void mdev_pci_irq_exit(struct mdev_pci *pci)
 	kfree(pci->vectors);
 }
 
-/* The user is gone: nobody listens to anything. */
+/* The device is closed: remove all eventfds. */
 void mdev_pci_irq_release(struct mdev_pci *pci)
 {
 	u32 index;
 
 	for (index = 0; index < VFIO_PCI_NUM_IRQS; index++)
 		mdev_pci_disable(pci, index);
-	/* what the vendor has raised until now is not for the next user */
+	/* an interrupt that was raised until now must not reach the next opener */
 	irq_work_sync(&pci->irq_work);
 	spin_lock_irq(&pci->lock);
 	mdev_pci_irq_reset(pci);

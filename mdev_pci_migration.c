@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Migration: the states, the file by which the state is read or written, and what is in
- * it; and reset, which ends a migration however it went.
+ * Migration: the states, the file by which user space reads or writes the device's state,
+ * and its format; and reset, which ends a migration that is under way.
  *
  * A stream is a header, configuration space, the fields of the vendor's table, and the
- * kit's memory of all regions. Between devices that can take each other's state the header
- * is the same but for the version.
+ * memory of all regions with MDEV_PCI_RAM. Devices that can load each other's state have
+ * the same header, except for the version and the size.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -60,7 +60,7 @@ static size_t mdev_pci_ram_size(const struct mdev_pci *pci)
 	return size;
 }
 
-/* Of a stream of a version that is known. */
+/* The size of a stream of a version that the vendor knows. */
 static size_t mdev_pci_stream_size(const struct mdev_pci *pci,
 				   unsigned int version)
 {
@@ -101,7 +101,7 @@ static void mdev_pci_put_element(void *to, unsigned int size, u64 val)
 	}
 }
 
-/* The state to @to; returns what is behind it. */
+/* Save the state at @to; returns the end. */
 static u8 *mdev_pci_encode(const struct mdev_pci_migration *mig,
 			   const void *state, u8 *to)
 {
@@ -120,7 +120,7 @@ static u8 *mdev_pci_encode(const struct mdev_pci_migration *mig,
 	return to;
 }
 
-/* The other direction, of an older version perhaps; NULL if no device is like this. */
+/* Load the state of a @version; returns the end, or NULL if an element is not valid. */
 static const u8 *mdev_pci_decode(const struct mdev_pci_migration *mig,
 				 unsigned int version, void *state,
 				 const u8 *from)
@@ -190,7 +190,7 @@ static void mdev_pci_save_header(const struct mdev_pci *pci,
 				   sizeof(*header));
 }
 
-/* Behind the header. */
+/* Save all that follows the header. */
 static void mdev_pci_save(struct mdev_pci *pci, u8 *to)
 {
 	spin_lock_irq(&pci->lock);
@@ -201,7 +201,7 @@ static void mdev_pci_save(struct mdev_pci *pci, u8 *to)
 	mdev_pci_save_ram(pci, to);
 }
 
-/* Become what is behind the header, or stay as it is. */
+/* Load what follows the header; if that fails, the device is not changed. */
 static int mdev_pci_load(struct mdev_pci *pci, unsigned int version,
 			 const u8 *from)
 {
@@ -212,7 +212,7 @@ static int mdev_pci_load(struct mdev_pci *pci, unsigned int version,
 
 	if (!mdev_pci_config_valid(pci, config))
 		return -EINVAL;
-	/* + 1: there may be no state at all */
+	/* + 1: the state may be empty */
 	state = kvzalloc(mig->state_size + 1, GFP_KERNEL_ACCOUNT);
 	if (!state)
 		return -ENOMEM;
@@ -229,7 +229,7 @@ static int mdev_pci_load(struct mdev_pci *pci, unsigned int version,
 	mdev_pci_config_load(pci, config);
 	mdev_pci_irq_reset(pci);
 	spin_unlock_irq(&pci->lock);
-	/* what can be reached may be something else now */
+	/* other regions may be decoded now */
 	mdev_pci_revoke_all(pci);
 
 out_free:
@@ -240,25 +240,25 @@ out_free:
 /* ---- The file ---- */
 
 /**
- * struct mdev_pci_stream - what is behind the file by which a state is read or written
+ * struct mdev_pci_stream - the file by which user space reads or writes a state
  * @file: the file; the device has a reference on it
- * @owner: the vendor's module, which has a use by it
- * @wait: for more to be read
+ * @owner: the vendor's module; the file pins it
+ * @wait: for more data to read
  * @lock: protects what follows
- * @over: the device has no more to do with it
+ * @over: the device has ended it: every access fails
  * @complete: saving: all is there, not only the header
- * @refused: resuming: cannot become good any more
- * @writing: resuming: user memory is being copied to behind @size
+ * @refused: resuming: the data is not valid
+ * @writing: resuming: user memory is being copied to @data, from @size on
  * @pos: saving: how much was read
  * @size: how much there is
  * @limit: how much there will be
- * @header: resuming: what it must be, but for an older version and its size
- * @min_version: resuming: the oldest one
- * @sizes: resuming: of what follows the header of a version, from @min_version on
- * @data: what is in the file. Up to @size it does not change any more.
+ * @header: resuming: the header that this device writes
+ * @min_version: resuming: the oldest version that can be loaded
+ * @sizes: resuming: header.size of each version, from @min_version on
+ * @data: the contents. They do not change any more up to @size.
  *
- * User space may keep it longer than the device, so nothing here leads back. User memory is
- * not touched under the lock.
+ * User space may keep the file open longer than the device exists, so this has no pointer to
+ * the device. User memory is not accessed under the lock.
  */
 struct mdev_pci_stream {
 	struct file *file;
@@ -291,7 +291,7 @@ static ssize_t mdev_pci_stream_read(struct file *file, char __user *buf,
 	if (stream->over)
 		ret = -ENODEV;
 	else if (pos == stream->size && !stream->complete)
-		ret = -ENOMSG;	/* more will come, in STOP_COPY */
+		ret = -ENOMSG;	/* there will be more, in STOP_COPY */
 	else
 		stream->pos += count;
 	spin_unlock(&stream->lock);
@@ -301,14 +301,14 @@ static ssize_t mdev_pci_stream_read(struct file *file, char __user *buf,
 	if (!copy_to_user(buf, stream->data + pos, count))
 		return count;
 	spin_lock(&stream->lock);
-	/* if another reader has the bytes behind these, they are lost */
+	/* if another reader has read on, these bytes are lost */
 	if (stream->pos == pos + count)
 		stream->pos = pos;
 	spin_unlock(&stream->lock);
 	return -EFAULT;
 }
 
-/* Is the header one that the device takes? Then it is known how much there will be. */
+/* Can the device load a stream with this header? If so, set the limit. */
 static bool mdev_pci_header_valid(struct mdev_pci_stream *stream)
 {
 	struct mdev_pci_header header;
@@ -329,12 +329,12 @@ static bool mdev_pci_header_valid(struct mdev_pci_stream *stream)
 	return stream->size <= stream->limit;
 }
 
-/* What there is has become @count bytes more. */
+/* There are @count bytes more. */
 static int mdev_pci_stream_grow(struct mdev_pci_stream *stream, size_t count)
 {
 	lockdep_assert_held(&stream->lock);
 	stream->size += count;
-	/* in PRE_COPY, the device that cannot stay here still runs there */
+	/* refuse it early: in PRE_COPY, the device still runs at the source */
 	if (stream->size < sizeof(stream->header) ||
 	    mdev_pci_header_valid(stream))
 		return 0;
@@ -372,7 +372,7 @@ static ssize_t mdev_pci_stream_write(struct file *file, const char __user *buf,
 	if (ret)
 		return ret;
 
-	/* nobody else changes size now */
+	/* @writing keeps others from changing the size */
 	copied = !copy_from_user(stream->data + stream->size, buf, count);
 	spin_lock(&stream->lock);
 	stream->writing = false;
@@ -386,7 +386,7 @@ static ssize_t mdev_pci_stream_write(struct file *file, const char __user *buf,
 	return ret ?: count;
 }
 
-/* Before the device stops there is nothing to be read but the header. */
+/* Before the device is stopped, only the header can be read. */
 static long mdev_pci_stream_ioctl(struct file *file, unsigned int cmd,
 				  unsigned long arg)
 {
@@ -487,7 +487,7 @@ static int mdev_pci_stream_alloc(struct mdev_pci *pci,
 	return 0;
 }
 
-/* Two references are made: the device's, in pci->stream, and the caller's. */
+/* Returns a file with two references: the device's, in pci->stream, and the caller's. */
 static struct file *mdev_pci_stream_open(struct mdev_pci *pci, bool resume)
 {
 	struct mdev_pci_stream *stream;
@@ -516,7 +516,7 @@ static struct file *mdev_pci_stream_open(struct mdev_pci *pci, bool resume)
 	/* no seeking, and no lock that a read would hold */
 	stream_open(file->f_inode, file);
 	stream->file = get_file(file);
-	/* the device is open, so it is there; dropped in mdev_pci_stream_release() */
+	/* an open device pins the owner; dropped in mdev_pci_stream_release() */
 	stream->owner = pci->parent->ops.owner;
 	__module_get(stream->owner);
 	pci->stream = stream;
@@ -527,13 +527,13 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-/* The device has stopped: here is its state. */
+/* The device is stopped: save its state. */
 static void mdev_pci_stream_complete(struct mdev_pci *pci)
 {
 	struct mdev_pci_stream *stream = pci->stream;
 
 	lockdep_assert_held(&pci->state_mutex);
-	/* behind the header, where nobody reads yet */
+	/* readers get only the header until @complete is set */
 	mdev_pci_save(pci, stream->data + sizeof(stream->header));
 	spin_lock(&stream->lock);
 	stream->size = stream->limit;
@@ -542,7 +542,7 @@ static void mdev_pci_stream_complete(struct mdev_pci *pci)
 	wake_up_interruptible(&stream->wait);
 }
 
-/* Whatever user space still does with the file, it fails. */
+/* From now on all accesses to the file fail. */
 static void mdev_pci_stream_end(struct mdev_pci *pci)
 {
 	struct mdev_pci_stream *stream = pci->stream;
@@ -559,7 +559,7 @@ static void mdev_pci_stream_end(struct mdev_pci *pci)
 	fput(stream->file);
 }
 
-/* All of it has been written: nobody writes any more when this has set over. */
+/* Load the state from the stream. Setting @over keeps user space from writing more. */
 static int mdev_pci_stream_load(struct mdev_pci *pci)
 {
 	struct mdev_pci_stream *stream = pci->stream;
@@ -605,7 +605,7 @@ static void mdev_pci_hold_back(struct mdev_pci *pci, bool hold_back)
 	spin_unlock_irq(&pci->lock);
 }
 
-/* No access is under way, and none is let in: or we are killed, and all is as before. */
+/* Keep accesses from beginning, and wait for those under way; undone if we are killed. */
 static int mdev_pci_shut(struct mdev_pci *pci)
 {
 	int ret;
@@ -629,7 +629,7 @@ static int mdev_pci_stop(struct mdev_pci *pci)
 		return ret;
 	if (mig->quiesce)
 		mig->quiesce(pci);
-	/* what the vendor has raised until now has been signalled */
+	/* signal first what the vendor has raised until now */
 	irq_work_sync(&pci->irq_work);
 	mdev_pci_hold_back(pci, true);
 	pci->quiet = true;
@@ -651,8 +651,8 @@ static void mdev_pci_go_on(struct mdev_pci *pci)
 }
 
 /*
- * One arc of the state machine. As there is no DMA among peers, the states without it,
- * *_P2P, are no different from those with it.
+ * One arc of the state machine. The *_P2P states are the same as those without P2P, because
+ * the devices do no DMA to each other.
  */
 static struct file *mdev_pci_take_arc(struct mdev_pci *pci,
 				      enum vfio_device_mig_state next)
@@ -676,7 +676,7 @@ static struct file *mdev_pci_take_arc(struct mdev_pci *pci,
 	if (streams && !mdev_pci_streams(next))
 		mdev_pci_stream_end(pci);
 	if (ret) {
-		/* the device is as it was, but its user wanted another */
+		/* the device keeps its old state, but user space wanted another */
 		WRITE_ONCE(pci->state, VFIO_DEVICE_STATE_ERROR);
 		return ERR_PTR(ret);
 	}
@@ -695,8 +695,8 @@ static struct file *mdev_pci_take_arc(struct mdev_pci *pci,
  * @new_state: as the op says
  *
  * Context: process context, sleeps.
- * Return: a file or NULL, as the op says; -EINVAL if there is no way, or if what was
- * written is no state of the device; -EINTR if the caller was killed; -ENOMEM.
+ * Return: a file or NULL, as the op says; -EINVAL if there is no such transition, or if the
+ * data that was written is not valid; -EINTR if the caller was killed; -ENOMEM.
  */
 struct file *
 mdev_pci_migration_set_state(struct mdev_device *mdev,
@@ -726,7 +726,7 @@ EXPORT_SYMBOL_GPL(mdev_pci_migration_set_state);
  * @mdev: the device
  * @state: as the op says
  *
- * Does not wait for whoever changes the state.
+ * Does not wait for a transition that is under way.
  *
  * Context: any.
  * Return: 0
@@ -760,14 +760,14 @@ EXPORT_SYMBOL_GPL(mdev_pci_migration_get_data_size);
 /* ---- Reset ---- */
 
 /*
- * All but the kit's memory. The device is reset, not how one listens to it. Its migration
- * ends, however it went.
+ * Reset all except MDEV_PCI_RAM. How interrupts are signalled does not change. A migration
+ * that is under way ends.
  */
 void mdev_pci_reset_locked(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->state_mutex);
 	mdev_pci_stream_end(pci);
-	/* what was raised before is not to come after */
+	/* an interrupt that was raised before must not be signalled afterwards */
 	irq_work_sync(&pci->irq_work);
 	WRITE_ONCE(pci->state, VFIO_DEVICE_STATE_RUNNING);
 
@@ -788,7 +788,7 @@ void mdev_pci_reset_locked(struct mdev_pci *pci)
  *
  * Context: process context, sleeps; not from a callback of a register, nor from @reset,
  * @quiesce, @resume or @check.
- * Return: 0; -EINTR if the caller was killed while it waited for another.
+ * Return: 0; -EINTR if the caller was killed while it waited for a reset or a transition.
  */
 int mdev_pci_reset(struct mdev_pci *pci)
 {

@@ -2,55 +2,56 @@
 /*
  * The map of the kit for emulated PCI devices, mdev_pci.ko.
  *
- * Files, from the roof to the cellar. Each calls only those below it:
+ * Files. Each calls only those below it:
  *
  *	mdev_pci.c		parents, types, the life of a device, ioctls
- *	mdev_pci_access.c	reading and writing; what a write to configuration space
- *				sets off
+ *	mdev_pci_access.c	reading and writing; the effects of a write to
+ *				configuration space
  *	mdev_pci_migration.c	reset; the states, and the file
  *	mdev_pci_region.c	regions: description, access, mappings
- *	mdev_pci_dma.c		the user's memory
+ *	mdev_pci_dma.c		the guest's memory
  *	mdev_pci_irq.c		interrupts
- *	mdev_pci_config.c	what configuration space holds
- *	mdev_pci_table.c	the vendor's tables: are they right; configuration space of them
+ *	mdev_pci_config.c	contents of configuration space
+ *	mdev_pci_table.c	checks the vendor's tables; fills configuration space in
  *
  * Members of struct mdev_pci, and what protects them:
  *
- *	active		how many accesses to regions are under way; negative when no more
- *			are let in, see mdev_pci_enter()
- *	decoded		regions that can be reached now, one bit each; written under lock
- *	config		configuration space as far as there is something in it, up to
- *			config_end; beyond, up to config_size, it reads as zeroes. Under
- *			lock.
+ *	active		how many accesses to regions are under way; negative while no more
+ *			can begin, see mdev_pci_enter()
+ *	decoded		one bit for each region: it is decoded; written under lock
+ *	config		configuration space up to config_end; from there to config_size it
+ *			reads as zeroes. Under lock.
  *	config_reset, config_writable
- *			after a reset; bits that can be written. Constant.
+ *			its values after a reset; the bits that can be written. Constant.
  *	pm, exp, af, msi, msix
  *			where these capabilities are; constant
  *	nr_vectors	of MSI and MSI-X; constant
- *	holds_back	nothing is signalled: it stands still. Under lock, as all that
- *			follows down to irq_work:
- *	line		the level of INTA, as the vendor has it
- *	line_masked	by the user, or because it was signalled
+ *	holds_back	signal nothing, as the device is stopped for migration. Under lock,
+ *			as all that follows down to irq_work:
+ *	line		the level of INTA, as the vendor has set it
+ *	line_masked	INTA is masked, by the VMM or because it was signalled
  *	irq_index	which of MSI and MSI-X has eventfds; VFIO_PCI_NUM_IRQS if none
  *	intx, request, vectors
  *			the eventfds; not both those of INTx and of MSI or MSI-X
- *	vectors_pending	to be signalled when it can be
+ *	vectors_pending	vectors to signal as soon as possible
  *	line_wanted, vectors_wanted, irq_work
- *			what was asked for where lock cannot be taken: PREEMPT_RT
+ *			what the vendor has set where lock cannot be taken, on PREEMPT_RT
  *	unmask		VFIO's: the eventfd that unmasks INTA
- *	ram		the kit's memory by region, from open to release
- *	mapping		what is mapped is in it, once something is; constant until release
+ *	ram		the memory of MDEV_PCI_RAM by region, from open to release
+ *	mapping		the address space of all mappings; set by the first one, cleared at
+ *			release
  *	state, stream, quiet
  *			of migration; quiet is between quiesce and resume. Under
  *			state_mutex.
- *	pins		what is pinned, or about to be; under pins_lock
+ *	pins		memory that is pinned or is being pinned; under pins_lock
  *
  * Locks, outermost first: state_mutex, lock; pins_lock. Eventfds are signalled under
- * lock. So nothing that runs when an eventfd is signalled takes it, or users who chain
- * those of two devices could stop both: unmasking is done by a work.
+ * lock. Code that runs when an eventfd is signalled must not take it, or a VMM could
+ * deadlock two devices by connecting the eventfds of each to the other. So a work does the
+ * unmasking.
  *
- * User memory is touched under no lock, and not between mdev_pci_enter() and
- * mdev_pci_leave(): it may never be there.
+ * User memory is accessed under no lock, and not between mdev_pci_enter() and
+ * mdev_pci_leave(), because it may never become present.
  */
 #ifndef MDEV_PCI_PRIVATE_H
 #define MDEV_PCI_PRIVATE_H
@@ -62,7 +63,7 @@
 #define MDEV_PCI_MAX_REGIONS	32
 #define MDEV_PCI_MSIX_ENTRY	16
 
-/* mdev_pci.active when no accesses are let in */
+/* added to mdev_pci.active while no access can begin */
 #define MDEV_PCI_SHUT		(INT_MIN / 2)
 
 static inline u64 mdev_pci_offset(unsigned int index)
@@ -70,7 +71,7 @@ static inline u64 mdev_pci_offset(unsigned int index)
 	return (u64)index << MDEV_PCI_OFFSET_SHIFT;
 }
 
-/* NULL if there is none; not for the configuration space */
+/* Returns NULL if there is no such region. Not for configuration space. */
 static inline const struct mdev_pci_region *
 mdev_pci_region(const struct mdev_pci *pci, u64 index)
 {
@@ -92,7 +93,7 @@ static inline bool mdev_pci_can_unplug(const struct mdev_pci *pci)
 	return pci->parent->ops.request;
 }
 
-/* Have @fn called, from a work, whenever the eventfd is signalled. */
+/* Call @fn, from a work, whenever the eventfd is signalled. */
 static inline int mdev_virqfd_enable(struct mdev_device *mdev,
 				     void (*fn)(void *arg, void *data),
 				     void *arg, struct virqfd **virqfd, int fd)
@@ -114,7 +115,7 @@ static inline void mdev_pci_leave(struct mdev_pci *pci)
 		wake_up_var(&pci->active);
 }
 
-/* If it returns true, the device does not stand still before mdev_pci_leave(). */
+/* If this returns true, the device is not stopped for migration before mdev_pci_leave(). */
 static inline bool mdev_pci_enter(struct mdev_pci *pci)
 {
 	if (likely(atomic_inc_return(&pci->active) > 0))
@@ -147,7 +148,7 @@ void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back);
 void mdev_pci_irq_update(struct mdev_pci *pci);
 long mdev_pci_get_irq_info(struct mdev_pci *pci, void __user *arg);
 long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg);
-int mdev_pci_ask_user(struct mdev_pci *pci);
+int mdev_pci_signal_request(struct mdev_pci *pci);
 
 /* mdev_pci_dma.c */
 void mdev_pci_dma_init(struct mdev_pci *pci);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Regions: what VFIO is told of them, reading and writing, and what is mapped.
+ * Regions: their info for VFIO, reading and writing, and mappings.
  */
 #include <linux/fs.h>
 #include <linux/kernel.h>
@@ -13,10 +13,9 @@
 
 #include "mdev_pci_private.h"
 
-/* how much of the user's memory is copied at a time */
+/* user memory is copied so much at a time */
 #define MDEV_PCI_CHUNK	64
 
-/* Nobody answers if it is not decoded. */
 static bool mdev_pci_decoded(struct mdev_pci *pci, unsigned int index)
 {
 	return READ_ONCE(pci->decoded) & BIT(index);
@@ -24,7 +23,7 @@ static bool mdev_pci_decoded(struct mdev_pci *pci, unsigned int index)
 
 /* ---- Reading and writing ---- */
 
-/* Is it in the table of MSI-X (1), or among its pending bits (2)? */
+/* Returns 1 in the table of MSI-X, 2 in its pending bits, 0 elsewhere. */
 static int mdev_pci_in_msix(const struct mdev_pci *pci, unsigned int index,
 			    u64 offset)
 {
@@ -41,7 +40,7 @@ static int mdev_pci_in_msix(const struct mdev_pci *pci, unsigned int index,
 	       offset - pba < DIV_ROUND_UP(pci->msix->vectors, 64) * 8 ? 2 : 0;
 }
 
-/* How much of @count bytes a bus would do at once. */
+/* Returns how many of @count bytes a bus would access at once. */
 static unsigned int mdev_pci_piece(const struct mdev_pci_region *region,
 				   u64 offset, size_t count)
 {
@@ -80,7 +79,7 @@ static void mdev_pci_write_piece(struct mdev_pci *pci,
 	region->write(pci, region, offset, width, val);
 }
 
-/* Piece by piece, from the lowest address on. */
+/* Access piece by piece, from the lowest address on. */
 static void mdev_pci_access_chunk(struct mdev_pci *pci,
 				  const struct mdev_pci_region *region,
 				  u64 offset, u8 *data, size_t count, bool write)
@@ -146,7 +145,7 @@ static int mdev_pci_put_user(u64 val, char __user *buf, unsigned int width)
 	return copy_to_user(buf, &val64, sizeof(val64)) ? -EFAULT : 0;
 }
 
-/* What a guest does: one access that is one piece. */
+/* An access that is a single piece, which is what guests do. */
 static ssize_t mdev_pci_access_one(struct mdev_pci *pci,
 				   const struct mdev_pci_region *region,
 				   u64 offset, char __user *buf,
@@ -169,8 +168,8 @@ static ssize_t mdev_pci_access_one(struct mdev_pci *pci,
 }
 
 /*
- * The user's memory is copied before and after, as it may take for ever to be there. If it
- * turns out that it is not, what was read is lost, as on a bus.
+ * User memory is copied before and after the access, because it may never become present.
+ * If copying to it fails, the device has been read all the same.
  */
 static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
 				    const struct mdev_pci_region *region,
@@ -197,8 +196,8 @@ static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
 	return count;
 }
 
-/* Nobody answers, and nobody listens. */
-static ssize_t mdev_pci_access_nobody(char __user *buf, size_t count, bool write)
+/* A region that is not decoded reads as ones and ignores writes. */
+static ssize_t mdev_pci_access_undecoded(char __user *buf, size_t count, bool write)
 {
 	u8 ones[MDEV_PCI_CHUNK];
 	size_t done, part;
@@ -221,7 +220,7 @@ static ssize_t mdev_pci_access_ram(void *ram, char __user *buf, size_t count,
 	return count;
 }
 
-/* Of a region that is not the configuration space. */
+/* Access a region that is not configuration space. */
 ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 			       char __user *buf, size_t count, bool write)
 {
@@ -239,17 +238,17 @@ ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 		return mdev_pci_access_regs(pci, region, offset, buf, count,
 					    write);
 
-	/* these touch the user's memory, so nobody waits for them */
+	/* these access user memory, so a migration does not wait for them */
 	if (atomic_read(&pci->active) < 0)
 		return -EBUSY;
 	if (!mdev_pci_decoded(pci, index))
-		return mdev_pci_access_nobody(buf, count, write);
+		return mdev_pci_access_undecoded(buf, count, write);
 	if (region->access)
 		return region->access(pci, region, buf, count, offset, write);
 	return mdev_pci_access_ram(pci->ram[index] + offset, buf, count, write);
 }
 
-/* ---- What is mapped ---- */
+/* ---- Mappings ---- */
 
 #define MDEV_PCI_PAGES_SHIFT	(MDEV_PCI_OFFSET_SHIFT - PAGE_SHIFT)
 
@@ -260,10 +259,10 @@ static vm_fault_t mdev_pci_fault(struct vm_fault *vmf, bool decoded)
 	struct mdev_pci *pci = vmf->vma->vm_private_data;
 	u64 offset = page << PAGE_SHIFT;
 
-	/* who gets in between this and mdev_pci_revoke_all() sees what he could see before */
+	/* a fault between this and mdev_pci_revoke_all() maps what could be seen before */
 	if (!decoded && !mdev_pci_decoded(pci, index))
 		return VM_FAULT_SIGBUS;
-	/* what is beyond the end has been mapped to wrap around */
+	/* mdev_pci_mmap_ram() can map beyond the end, which wraps around */
 	if (offset >= pci->desc->regions[index].size)
 		offset -= pci->desc->regions[index].size;
 	vmf->page = vmalloc_to_page(pci->ram[index] + offset);
@@ -290,9 +289,9 @@ static const struct vm_operations_struct mdev_pci_ram_vm_ops = {
 };
 
 /*
- * A mapping keeps the device's file open, and so the device and the vendor. That is not so
- * for who pins a page of it, as vmsplice(), O_DIRECT and other devices' DMA do: see
- * mdev_pci_ram_open().
+ * A mapping keeps the device's file open, and therefore the device and the vendor's module.
+ * A pin of one of its pages, as by vmsplice(), O_DIRECT or another device's DMA, does not:
+ * see mdev_pci_ram_open().
  */
 static void mdev_pci_map_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
 			     struct vm_area_struct *vma,
@@ -305,14 +304,14 @@ static void mdev_pci_map_ram(struct mdev_pci *pci, unsigned int index, u64 offse
 }
 
 /**
- * mdev_pci_mmap_ram - map the kit's memory where another region is
+ * mdev_pci_mmap_ram - map the memory of a region with MDEV_PCI_RAM in another region
  * @pci: the device
  * @index: of the region with MDEV_PCI_RAM
- * @offset: where to begin in it, of a page
+ * @offset: of the first page in it
  * @vma: the mapping
  *
- * For @mmap of another region. What is beyond the end is the beginning again. The memory
- * can be seen there whether the BAR is decoded or not.
+ * For @mmap of another region. Behind the end of the memory its beginning is mapped. The
+ * mapping shows the memory whether the BAR is decoded or not.
  *
  * Context: as @mmap.
  * Return: 0; -EINVAL if there is no such memory.
@@ -331,7 +330,7 @@ int mdev_pci_mmap_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
 }
 EXPORT_SYMBOL_GPL(mdev_pci_mmap_ram);
 
-/* VFIO before Linux 6.10 has all devices' mappings in one, with those of others. */
+/* Before Linux 6.10, the mappings of all files are in one address space: leave that alone. */
 static void mdev_pci_note_mapping(struct mdev_pci *pci, struct file *file)
 {
 	if (file->f_mapping != file_inode(file)->i_mapping)
@@ -355,7 +354,7 @@ int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
 	u64 size = vma->vm_end - vma->vm_start;
 
-	/* a private copy would show nothing, to nobody */
+	/* the guest's changes would not appear in a private copy */
 	if (!region || !(vma->vm_flags & VM_SHARED) || size > region->size ||
 	    page > (region->size - size) >> PAGE_SHIFT)
 		return -EINVAL;
@@ -376,12 +375,12 @@ int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 EXPORT_SYMBOL_GPL(mdev_pci_mmap);
 
 /**
- * mdev_pci_revoke - have accesses to what is mapped fault again
+ * mdev_pci_revoke - unmap the pages of a region from all mappings
  * @pci: the device
  * @index: of the region
  *
- * From then on the fault handler decides, that of @mmap's vma for one. Before Linux 6.10
- * what is mapped stays: VFIO has no way to find it.
+ * The next access to a mapping calls its fault handler. Before Linux 6.10 nothing is
+ * unmapped, because VFIO cannot find the mappings of a device.
  *
  * Context: process context, sleeps; not in a fault handler, and not in @mmap.
  */
@@ -404,7 +403,7 @@ void mdev_pci_revoke_all(struct mdev_pci *pci)
 			mdev_pci_revoke(pci, i);
 }
 
-/* ---- The kit's memory ---- */
+/* ---- Memory of regions with MDEV_PCI_RAM ---- */
 
 /**
  * mdev_pci_ram - the memory of a region with MDEV_PCI_RAM
@@ -412,8 +411,8 @@ void mdev_pci_revoke_all(struct mdev_pci *pci)
  * @index: of the region
  *
  * Context: any.
- * Return: the memory, from before @open until after @close; NULL otherwise, as in the
- * @reset before @open, or if there is none.
+ * Return: the memory, from @open to @close; NULL at other times, also in the @reset before
+ * @open, and for other regions.
  */
 void *mdev_pci_ram(struct mdev_pci *pci, unsigned int index)
 {
@@ -422,8 +421,8 @@ void *mdev_pci_ram(struct mdev_pci *pci, unsigned int index)
 EXPORT_SYMBOL_GPL(mdev_pci_ram);
 
 /*
- * The last user may still have pages of it pinned, for ever, so each gets other memory, and
- * pays for it.
+ * Each opener gets new memory, which is charged to it: the previous one may still have
+ * pages of the old memory pinned, for ever.
  */
 int mdev_pci_ram_open(struct mdev_pci *pci)
 {
@@ -449,7 +448,7 @@ int mdev_pci_ram_open(struct mdev_pci *pci)
 	return 0;
 }
 
-/* Whoever has it mapped sees that. */
+/* Mappings show the change. */
 void mdev_pci_ram_reset(struct mdev_pci *pci)
 {
 	unsigned int i;
@@ -470,7 +469,7 @@ void mdev_pci_ram_release(struct mdev_pci *pci)
 	pci->mapping = NULL;
 }
 
-/* ---- What VFIO is told ---- */
+/* ---- The info of regions ---- */
 
 static int mdev_pci_add_type(struct mdev_pci *pci,
 			     const struct mdev_pci_region *region,

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a vendor says of its device in tables: does it make sense, and the configuration
- * space that follows from it.
+ * The vendor's tables: check them, and fill configuration space in from them.
  *
- * A mistake is found when the vendor registers, with a line in the log that says which,
- * so that nobody has to look for it in a guest.
+ * They are checked when the vendor registers. The log names the entry that is not valid, so
+ * that a mistake need not be searched for in a guest.
  */
 #include <linux/bitfield.h>
 #include <linux/device.h>
@@ -48,7 +47,7 @@ static unsigned int mdev_pci_cap_size(const struct mdev_pci_cap *cap)
 	return PCI_CAP_SIZEOF - 2 + cap->size;
 }
 
-/* Where the capability number @n is; @end is behind the last one of its space. */
+/* Returns the offset of capability @n; @end is the offset behind it. */
 static unsigned int mdev_pci_cap_offset(const struct mdev_pci_desc *desc,
 					unsigned int n, unsigned int *end)
 {
@@ -80,7 +79,7 @@ static const struct mdev_pci_cap *mdev_pci_cap(const struct mdev_pci_desc *desc,
 	return NULL;
 }
 
-/* ---- Are they right? ---- */
+/* ---- Checks ---- */
 
 static bool mdev_pci_msix_fits(const struct mdev_pci_desc *desc, u32 where,
 			       u64 size)
@@ -111,7 +110,7 @@ static int mdev_pci_check_cap(struct device *dev,
 	if (at % 4 || at < before || at < (ext ? 256 : 64) ||
 	    end > (ext ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE))
 		return mdev_pci_wrong(dev, "capability %u cannot be at %#x", n, at);
-	/* the first one is where the chain begins */
+	/* the chain begins there */
 	if (ext && !before && at != PCI_CFG_SPACE_SIZE)
 		return mdev_pci_wrong(dev, "no extended capability at 0x100");
 	if (ext && !mdev_pci_cap(desc, PCI_CAP_ID_EXP))
@@ -149,7 +148,7 @@ static bool mdev_pci_bar_size_valid(const struct mdev_pci_region *region)
 	       (region->flags & MDEV_PCI_64 || region->size <= SZ_2G);
 }
 
-/* Can it be mapped, so that only whole pages make sense? */
+/* Can it be mapped? If so, it has to consist of whole pages. */
 static bool mdev_pci_is_mapped(const struct mdev_pci_region *region)
 {
 	return region->flags & MDEV_PCI_RAM || region->mmap;
@@ -210,7 +209,7 @@ static int mdev_pci_check_migration(struct device *dev,
 	return 0;
 }
 
-/* 0, or -EINVAL and a line in the log of @dev. */
+/* Returns 0; or -EINVAL, after a message for @dev. */
 int mdev_pci_check_desc(struct device *dev, const struct mdev_pci_desc *desc)
 {
 	unsigned int i;
@@ -230,7 +229,7 @@ int mdev_pci_check_desc(struct device *dev, const struct mdev_pci_desc *desc)
 	return ret;
 }
 
-/* ---- What follows from them ---- */
+/* ---- Configuration space ---- */
 
 static void mdev_pci_put16(u8 *to, unsigned int where, u16 val)
 {
@@ -287,7 +286,7 @@ static void mdev_pci_fill_header(struct mdev_pci *pci)
 
 	mdev_pci_put16(reset, PCI_VENDOR_ID, desc->vendor);
 	mdev_pci_put16(reset, PCI_DEVICE_ID, desc->device);
-	/* a VFIO user gets its device enabled, but for DMA, as from vfio-pci */
+	/* VFIO devices start enabled, except for DMA, as with vfio-pci */
 	mdev_pci_put16(reset, PCI_COMMAND, command);
 	mdev_pci_put16(writable, PCI_COMMAND, can | (command & PCI_COMMAND_IO));
 	mdev_pci_put32(reset, PCI_CLASS_REVISION,
@@ -301,7 +300,7 @@ static void mdev_pci_fill_header(struct mdev_pci *pci)
 	}
 }
 
-/* An endpoint of 2.5 GT/s and one lane that does nothing but what it has to. */
+/* An endpoint of 2.5 GT/s and one lane, with nothing that is optional. */
 static void mdev_pci_fill_exp(struct mdev_pci *pci, u8 *reset, u8 *writable,
 			      const struct mdev_pci_cap *cap)
 {
@@ -342,7 +341,7 @@ static void mdev_pci_fill_msi(struct mdev_pci *pci, u8 *reset, u8 *writable,
 	pci->nr_vectors[0] = cap->vectors;
 }
 
-/* What is behind the header of a capability at @at. */
+/* Fill in what follows the header of a capability at @at. */
 static void mdev_pci_fill_cap(struct mdev_pci *pci, unsigned int at,
 			      const struct mdev_pci_cap *cap)
 {
@@ -416,7 +415,7 @@ static void mdev_pci_fill_caps(struct mdev_pci *pci)
 	}
 }
 
-/* Of a description that mdev_pci_check_desc() has found right. */
+/* For a description that mdev_pci_check_desc() has accepted. */
 int mdev_pci_config_init(struct mdev_pci *pci)
 {
 	const struct mdev_pci_desc *desc = pci->desc;

@@ -19,9 +19,9 @@
 /**
  * DOC: purpose
  *
- * A PCI function behind VFIO is mostly the same work for all vendors: configuration
+ * Most of what VFIO asks of a PCI function is the same for all vendors: configuration
  * space, regions, interrupts, reset, types and their quota, the migration file. The kit
- * does that work. A vendor describes its function in constant tables, &struct
+ * implements it. A vendor describes its function in constant tables, &struct
  * mdev_pci_desc, and writes what its registers do.
  *
  * The vendor embeds &struct mdev_pci in its device and fills in a &struct
@@ -35,8 +35,8 @@
  * DOC: context
  *
  * The callbacks of a &struct mdev_pci_region and the hooks for configuration space run
- * in process context, under no lock of the kit, several at a time and beside
- * &mdev_pci_ops.reset. A vendor whose registers are more than independent words needs a
+ * in process context, under no lock of the kit. They can run at the same time as each
+ * other and as &mdev_pci_ops.reset. A vendor whose registers depend on each other needs a
  * lock of its own.
  *
  * The spinlock of a device, taken with interrupts off, protects configuration space and
@@ -54,7 +54,7 @@ struct mdev_pci_pin;
 struct mdev_pci_stream;
 struct virqfd;
 
-/* where a region begins in the fd: its index, shifted; vfio-pci has the same */
+/* a region's offset in the fd is its index, shifted by this, as in vfio-pci */
 #define MDEV_PCI_OFFSET_SHIFT	40
 
 /* bits of mdev_pci_region.flags */
@@ -65,37 +65,40 @@ struct virqfd;
 #define MDEV_PCI_RAM		BIT(4)
 
 /**
- * struct mdev_pci_region - a BAR, the expansion ROM, or a region that PCI does not know
- * @size: in bytes; 0 if there is no such region. Of a BAR, a power of two: at least 16
- *	for memory, 4 to 256 for I/O; of the ROM, at least 2048. A region that is or can
- *	be mapped is a multiple of the size of a page.
+ * struct mdev_pci_region - a BAR, the expansion ROM, or a region outside of PCI
+ * @size: in bytes; 0 if there is no such region. That of a BAR or of the ROM is a power
+ *	of two: at least 16 for memory, 4 to 256 for I/O, at least 2048 for the ROM. That
+ *	of a region that can be mapped is a multiple of the size of a page.
  * @flags:
  *
  *	* MDEV_PCI_IO: it is an I/O BAR, and a memory BAR otherwise
- *	* MDEV_PCI_64: it takes the BAR behind it as well, which has to be empty
+ *	* MDEV_PCI_64: it uses the BAR behind it as well, which has to be empty
  *	* MDEV_PCI_PREFETCH: memory without side effects
  *	* MDEV_PCI_READONLY: writing fails with -EINVAL; the ROM always is
- *	* MDEV_PCI_RAM: it is the kit's memory, all zeroes when the device is opened or
- *	  reset. It can be mapped, needs no callbacks, and migrates. See mdev_pci_ram().
- * @width: widest access that @read and @write take: 1, 2, 4 or 8. What is wider or not
- *	aligned is split, from the lowest address on, as a bus would.
- * @min_width: narrowest one; 0 is 1. What is narrower reads as ones and is not written.
- * @type: of a region that PCI does not know: for its VFIO_REGION_INFO_CAP_TYPE; 0 for none
+ *	* MDEV_PCI_RAM: the kit allocates memory for it, and clears that when the device
+ *	  is opened or reset. It can be mapped, needs no callbacks, and migrates. See
+ *	  mdev_pci_ram().
+ * @width: widest access that @read and @write support: 1, 2, 4 or 8 bytes. An access that
+ *	is wider or not aligned is split, from the lowest address on, as a bus would.
+ * @min_width: narrowest access that they support; 0 is 1. A narrower one reads as ones or
+ *	is ignored.
+ * @type: of a region outside of PCI: for its VFIO_REGION_INFO_CAP_TYPE; 0 for none
  * @subtype: the same
- * @read: optional: the value at @offset, which is a multiple of @width. Without it,
- *	ones.
- * @write: optional: the other direction. Without it, nothing is written.
- * @access: optional: instead of these two, for all of an access at once. @buf is user
- *	memory, @offset and @count are within the region. @count or a negative errno.
- * @mmap: optional: map it: @offset and the size of @vma are within the region, and @vma
- *	is shared. 0 or a negative errno. MDEV_PCI_RAM needs none.
- * @add_capabilities: optional: more of the region's description, by
- *	mdev_add_region_capability(). 0 or a negative errno.
+ * @read: optional: return the value at @offset, which is a multiple of @width. A region
+ *	without it reads as ones.
+ * @write: optional: write the value. A region without it ignores writes.
+ * @access: optional: used instead of these two, for an access as a whole. @buf is user
+ *	memory, @offset and @count are within the region. Returns @count or a negative
+ *	errno.
+ * @mmap: optional: map it. @offset and the size of @vma are within the region, and @vma
+ *	is shared. Returns 0 or a negative errno. Not needed with MDEV_PCI_RAM.
+ * @add_capabilities: optional: add capabilities to the region's info by
+ *	mdev_add_region_capability(). Returns 0 or a negative errno.
  *
- * A BAR that is not decoded, as the command register or the power state says so, reads
- * as ones and is not written; nobody of the above is called.
+ * The command register and the power state decide whether a BAR is decoded. One that is
+ * not reads as ones and ignores writes, and none of the callbacks is called.
  *
- * While the device stands still for migration, reading and writing fail with -EBUSY.
+ * While the device is stopped for migration, reads and writes fail with -EBUSY.
  */
 struct mdev_pci_region {
 	u64 size;
@@ -126,14 +129,14 @@ struct mdev_pci_region {
 /**
  * struct mdev_pci_cap - an entry of the table of capabilities
  * @id: PCI_CAP_ID_PM etc., or PCI_EXT_CAP_ID_VNDR etc. with MDEV_PCI_CAP_EXT
- * @flags: MDEV_PCI_CAP_EXT: it is in the extended configuration space. The other two are
- *	for the macros below.
- * @offset: optional: where it is; behind the one before it otherwise
+ * @flags: MDEV_PCI_CAP_EXT: it is in the extended configuration space. The macros below
+ *	set the others.
+ * @offset: optional: its offset; without it, it follows the one before it
  * @vectors: of MSI: 1, 2, 4, 8, 16 or 32; of MSI-X: up to 2048
  * @table: of MSI-X: the BAR's number, and the offset in it, a multiple of 8
  * @pba: of MSI-X: the same
- * @data: of another capability: what it holds after a reset, behind its header. The header
- *	has two bytes, or four with MDEV_PCI_CAP_EXT.
+ * @data: of another capability: its contents after a reset, without the header. The
+ *	header has two bytes, or four with MDEV_PCI_CAP_EXT.
  * @writable: optional: of another capability: which bits of @data can be written
  * @size: of @data and @writable
  */
@@ -151,8 +154,8 @@ struct mdev_pci_cap {
 
 /**
  * MDEV_PCI_CAP_PM - power management: D0 and D3hot, no PME
- * @_flags: MDEV_PCI_CAP_NO_SOFT_RESET if the device keeps its state on the way from
- *	D3hot to D0; it is reset there otherwise
+ * @_flags: MDEV_PCI_CAP_NO_SOFT_RESET if the device keeps its state when it goes from
+ *	D3hot to D0; otherwise that resets it
  */
 #define MDEV_PCI_CAP_PM(_flags) { .id = PCI_CAP_ID_PM, .flags = (_flags) }
 /**
@@ -168,8 +171,8 @@ struct mdev_pci_cap {
  * @_table: where the table is in it, @_vectors * 16 bytes
  * @_pba: where the pending bits are in it
  *
- * The VMM keeps the table and never shows it to a device. Here it reads as ones, the
- * pending bits as zeroes, and the vendor is not asked.
+ * The VMM keeps the table, and does not pass it on to the device. The table in the BAR
+ * reads as ones and the pending bits read as zeroes; the callbacks are not called there.
  */
 #define MDEV_PCI_CAP_MSIX(_vectors, _bar, _table, _pba)			\
 	{ .id = PCI_CAP_ID_MSIX, .vectors = (_vectors),			\
@@ -186,8 +189,8 @@ struct mdev_pci_cap {
 /**
  * MDEV_PCI_CAP_DATA - any other capability, for one PCI_CAP_ID_VNDR
  * @_id: PCI_CAP_ID_*
- * @_data: an array: its bytes behind the header. What they are is the vendor's: that of
- *	PCI_CAP_ID_VNDR begins with its length.
+ * @_data: an array with the contents, without the header. That of PCI_CAP_ID_VNDR begins
+ *	with the length of the capability.
  * @_writable: an array of the same size, or NULL
  */
 #define MDEV_PCI_CAP_DATA(_id, _data, _writable)			\
@@ -208,9 +211,9 @@ struct mdev_pci_cap {
  * @offset: in the structure of the state
  * @size: of an element: 1, 2, 4 or 8 bytes. In a stream it is little-endian.
  * @count: number of elements
- * @version: the version of the state in which it came; streams of older ones do not hold
- *	it, and it is zero when they have been loaded
- * @mask: bits that an element can have. A stream that has others is refused.
+ * @version: the first version of the state that has it. Older streams do not contain it;
+ *	loading one sets it to zero.
+ * @mask: the bits that an element can have. A stream with other bits set is refused.
  */
 struct mdev_pci_field {
 	u16 offset;
@@ -220,7 +223,7 @@ struct mdev_pci_field {
 	u64 mask;
 };
 
-/* private: all bits but those that a bool cannot have */
+/* private: all bits, but only one of a bool */
 #define MDEV_PCI_MASK(_type) \
 	(__builtin_types_compatible_p(_type, bool) ? 1 : U64_MAX)
 /**
@@ -245,7 +248,7 @@ struct mdev_pci_field {
 	  .mask = MDEV_PCI_MASK(typeof(((_struct *)0)->_member[0])) }
 /**
  * MDEV_PCI_BYTES - bytes of the state, as they are
- * @_offset: where
+ * @_offset: in the structure of the state
  * @_count: how many
  */
 #define MDEV_PCI_BYTES(_offset, _count)					\
@@ -253,24 +256,23 @@ struct mdev_pci_field {
 
 /**
  * struct mdev_pci_migration - how a device migrates
- * @magic: what the stream begins with; any number that others do not have
- * @version: of the state, from 1 on; what this vendor saves
+ * @magic: the number that a stream begins with; choose one that no other vendor has
+ * @version: the version of the state that this vendor saves, from 1 on
  * @min_version: the oldest version that can be loaded; 0 is @version
- * @variant: devices of one variant can take each other's state
+ * @variant: a device can load the state of another only if this is the same
  * @state_offset: where the state is in the vendor's device. See MDEV_PCI_STATE().
  * @state_size: its size
  * @fields: all of it that is to be saved
  * @nr_fields: number of entries in @fields
- * @check: optional: can a device be in this state? @state is a copy, which fits @fields;
- *	who has made it may be hostile. 0 or a negative errno.
- * @quiesce: optional: when it returns nothing changes by itself, and the state is what is
- *	to be saved. No callback of a register is running, nor will be before @resume.
- * @resume: optional: undo @quiesce. The state may be another one than at @quiesce; the
- *	line INTA is low if it was loaded. Each @quiesce is followed by one @resume, which
- *	may come after a reset.
+ * @check: optional: can a device be in this state? @state is a copy that fits @fields. It
+ *	comes from user space and can contain anything else. Returns 0 or a negative errno.
+ * @quiesce: optional: stop the device. After it, the state must not change by itself. No
+ *	callback of a register runs between @quiesce and @resume.
+ * @resume: optional: undo @quiesce. If another state was loaded in between, INTA is low.
+ *	Each @quiesce is followed by one @resume, but there may be a reset in between.
  *
  * Configuration space and MDEV_PCI_RAM migrate, too. The level of an interrupt does not:
- * it follows from the state, and @resume says it by mdev_pci_set_intx().
+ * it follows from the state, and @resume sets it by mdev_pci_set_intx().
  */
 struct mdev_pci_migration {
 	u32 magic;
@@ -296,24 +298,26 @@ struct mdev_pci_migration {
 	.state_size = sizeof_field(_struct, _member)
 
 /**
- * struct mdev_pci_ops - what the kit asks of the vendor
- * @init: optional: prepare a new device. It is all zeroes but for what is the kit's. 0 or
- *	a negative errno.
+ * struct mdev_pci_ops - the vendor's callbacks for a device
+ * @init: optional: prepare a new device, which is all zeroes except for the kit's part.
+ *	Returns 0 or a negative errno.
  * @exit: optional: undo @init
- * @reset: optional: set all registers to what they are after a reset; configuration space
- *	and the interrupts are done. Called by VFIO_DEVICE_RESET, when a guest resets the
- *	function, before @open and before @close. May run beside callbacks of registers.
- * @open: optional: the device is opened. 0 or a negative errno.
- * @close: optional: the device is closed. When it returns nothing runs any more.
- * @config_read: optional: the guest reads configuration space: @val is what it would get
- *	for the @width bytes at @offset, which are within four aligned bytes. That or
- *	another value.
- * @config_write: optional: the guest is about to write @val there, of which
- *	mdev_pci_cap.writable etc. select the bits. That or another value.
- * @config_written: optional: it has; mdev_pci_read_config() says what it is now
- * @ioctl: optional: what the kit does not know; -ENOTTY if the vendor neither
- * @unpin: needed for mdev_pci_pin_pages(): stop using @pin, for good. When it returns the kit
- *	unpins the memory. It must not wait for a callback of a register, nor free @pin.
+ * @reset: optional: set all registers to their values after a reset. The kit has reset
+ *	configuration space and interrupts. Called for VFIO_DEVICE_RESET, when a guest
+ *	resets the function, before @open and before @close. Callbacks of registers can run
+ *	at the same time.
+ * @open: optional: the device is opened. Returns 0 or a negative errno.
+ * @close: optional: the device is closed: stop all that runs by itself, and wait for it
+ * @config_read: optional: the guest reads @width bytes at @offset in configuration space,
+ *	within four aligned bytes. Returns the value that it gets: @val or another one.
+ * @config_write: optional: the guest writes @val there. Returns the value that is written
+ *	instead, or @val. Only the bits change that are writable.
+ * @config_written: optional: the guest has written there; see mdev_pci_read_config()
+ * @ioctl: optional: an ioctl that the kit does not know; -ENOTTY if the vendor does not
+ *	know it either
+ * @unpin: needed for mdev_pci_pin_pages(): stop using @pin, for good. The kit unpins the
+ *	memory when this returns. It must not wait for a callback of a register, and must
+ *	not free @pin.
  *
  * Every op may sleep.
  */
@@ -350,9 +354,9 @@ struct mdev_pci_ops {
  * @size: of the vendor's device; see MDEV_PCI_DEVICE()
  * @offset: of its &struct mdev_pci
  * @migration: optional: how it migrates
- * @ops: what the vendor does
+ * @ops: the vendor's callbacks
  *
- * Constant: the kit keeps pointers into it as long as the parent is registered.
+ * It must not change while the parent is registered, because the kit uses it until then.
  */
 struct mdev_pci_desc {
 	u16 vendor;
@@ -383,11 +387,11 @@ struct mdev_pci_desc {
 /**
  * struct mdev_pci_type - a type: what an administrator can create
  * @name: second half of the type's directory name
- * @pretty_name: optional: what the file "name" says; @name without it
- * @description: optional: what the file "description" says
+ * @pretty_name: optional: contents of the file "name"; without it, @name
+ * @description: optional: contents of the file "description"
  * @units: how many of the parent's units a device takes; 0 is 1
  * @desc: what a device looks like
- * @data: whatever the vendor keeps for a type
+ * @data: for the vendor
  */
 struct mdev_pci_type {
 	const char *name;
@@ -406,7 +410,8 @@ struct mdev_pci_type {
  * @nr_types: number of entries in @types
  * @units: how many units the devices of all types share
  *
- * The vendor's memory, from mdev_pci_register() to mdev_pci_unregister().
+ * This is in the vendor's memory; the kit uses it from mdev_pci_register() until
+ * mdev_pci_unregister() returns.
  */
 struct mdev_pci_parent {
 	struct mdev_parent_ops ops;
@@ -473,7 +478,7 @@ struct mdev_pci {
  * @mdev: the device, of a parent of mdev_pci_register()
  *
  * Context: any, between the end of mdev_pci_create() and the start of mdev_pci_remove().
- * Return: what the vendor's device embeds.
+ * Return: the &struct mdev_pci in the vendor's device.
  */
 static inline struct mdev_pci *mdev_pci_of(struct mdev_device *mdev)
 {
@@ -487,15 +492,15 @@ struct device *mdev_pci_add_virtual(struct mdev_pci_parent *parent,
 void mdev_pci_remove_virtual(struct mdev_pci_parent *parent, struct device *dev);
 
 /**
- * mdev_pci_register - offer a device to be divided into emulated PCI devices
- * @parent: the vendor's; see there for what has to be set
+ * mdev_pci_register - register a parent of emulated PCI devices
+ * @parent: the vendor's; &struct mdev_pci_parent says which members to set
  * @dev: the parent device
  *
  * Devices can be created before this returns.
  *
  * Context: process context, sleeps.
- * Return: 0; -EINVAL if a table makes no sense, which the log explains; -ENOMEM; otherwise
- * as mdev_register_device().
+ * Return: 0; -EINVAL if an entry of a table is not valid, which the log names; -ENOMEM; an
+ * errno of mdev_register_device().
  */
 static inline int mdev_pci_register(struct mdev_pci_parent *parent,
 				    struct device *dev)
@@ -524,15 +529,15 @@ static inline void mdev_pci_unregister(struct mdev_pci_parent *parent)
 }
 
 /**
- * mdev_pci_register_virtual - offer emulated PCI devices that need no hardware
- * @parent: the vendor's; see there for what has to be set
+ * mdev_pci_register_virtual - create and register a parent that is no hardware
+ * @parent: the vendor's; &struct mdev_pci_parent says which members to set
  * @name: of the parent device, /sys/devices/virtual/NAME/NAME, and first half of the
- *	types' directory names; it stays as long as the registration
+ *	types' directory names; the string must stay as long as the registration
  *
- * Makes the parent device. Devices can be created before this returns.
+ * Devices can be created before this returns.
  *
  * Context: process context, sleeps.
- * Return: 0; -EEXIST if the name is in use; otherwise as mdev_pci_register().
+ * Return: 0; -EEXIST if the name is in use; an errno of mdev_pci_register().
  */
 static inline int mdev_pci_register_virtual(struct mdev_pci_parent *parent,
 					    const char *name)
@@ -563,7 +568,7 @@ static inline void mdev_pci_unregister_virtual(struct mdev_pci_parent *parent)
 }
 
 /**
- * module_mdev_pci_virtual - all there is to a module whose devices need no hardware
+ * module_mdev_pci_virtual - init and exit of a module whose parent is no hardware
  * @_parent: the &struct mdev_pci_parent
  * @_name: for mdev_pci_register_virtual()
  */
@@ -587,7 +592,7 @@ void mdev_pci_set_config(struct mdev_pci *pci, unsigned int offset,
 unsigned int mdev_pci_find_capability(struct mdev_pci *pci, u8 id);
 
 /**
- * mdev_pci_command - what the command register says
+ * mdev_pci_command - the value of the command register
  * @pci: the device
  *
  * Context: any.
@@ -613,8 +618,8 @@ void mdev_pci_set_irq(struct mdev_pci *pci, bool level);
 int mdev_pci_reset(struct mdev_pci *pci);
 
 /**
- * struct mdev_pci_pin - some of the user's memory, pinned; the vendor embeds it
- * @iova: where the user has mapped it for the device
+ * struct mdev_pci_pin - pinned memory of the guest; the vendor embeds it
+ * @iova: its address for the device
  * @length: number of bytes
  * @pages: the pages, from that of @iova on
  * @npages: how many
@@ -633,7 +638,7 @@ struct mdev_pci_pin {
 	bool busy;
 };
 
-/* memory of the user */
+/* memory of the guest */
 int mdev_pci_dma_rw(struct mdev_pci *pci, u64 iova, void *data, size_t len,
 		    bool write);
 int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
@@ -641,9 +646,9 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin);
 
 /**
- * mdev_pci_dma_read - copy from the user's memory as the device would by DMA
+ * mdev_pci_dma_read - copy from the guest's memory as the device would by DMA
  * @pci: the device
- * @iova: where the user has mapped it for the device
+ * @iova: the address of the memory for the device
  * @data: kernel memory
  * @len: number of bytes
  *
@@ -657,9 +662,9 @@ static inline int mdev_pci_dma_read(struct mdev_pci *pci, u64 iova, void *data,
 }
 
 /**
- * mdev_pci_dma_write - copy to the user's memory as the device would by DMA
+ * mdev_pci_dma_write - copy to the guest's memory as the device would by DMA
  * @pci: the device
- * @iova: where the user has mapped it for the device
+ * @iova: the address of the memory for the device
  * @data: kernel memory
  * @len: number of bytes
  *
@@ -700,7 +705,7 @@ int mdev_pci_migration_get_data_size(struct mdev_device *mdev,
 /**
  * MDEV_PCI_OPS - the kit's ops, for mdev_pci_parent.ops
  *
- * Devices that can be unplugged while they are open have .request = mdev_pci_request, too.
+ * Set .request = mdev_pci_request as well if devices can be unplugged while they are open.
  */
 #define MDEV_PCI_OPS						\
 	.owner			= THIS_MODULE,			\
@@ -714,12 +719,13 @@ int mdev_pci_migration_get_data_size(struct mdev_device *mdev,
 	.mmap			= mdev_pci_mmap,		\
 	.get_region_info_caps	= mdev_pci_get_region_info_caps
 
-/* private: STOP_COPY, P2P and PRE_COPY; older VFIOs are not told of the last */
+/* private: STOP_COPY, P2P and PRE_COPY, which the bridge hides from older VFIOs */
 #define MDEV_PCI_MIGRATION_FLAGS	(BIT(0) | BIT(1) | BIT(2))
 /* public: */
 
 /**
- * MDEV_PCI_MIGRATION_OPS - more of them if all types have mdev_pci_desc.migration
+ * MDEV_PCI_MIGRATION_OPS - the kit's ops for migration; all types need
+ * mdev_pci_desc.migration
  */
 #define MDEV_PCI_MIGRATION_OPS					\
 	.migration_flags	= MDEV_PCI_MIGRATION_FLAGS,	\
@@ -728,7 +734,7 @@ int mdev_pci_migration_get_data_size(struct mdev_device *mdev,
 	.migration_get_data_size = mdev_pci_migration_get_data_size
 
 /**
- * MDEV_PCI_DMA_OPS - more of them for a vendor that calls mdev_pci_pin_pages()
+ * MDEV_PCI_DMA_OPS - the kit's ops for a vendor that calls mdev_pci_pin_pages()
  */
 #define MDEV_PCI_DMA_OPS					\
 	.dma_unmap		= mdev_pci_dma_unmap
