@@ -1198,6 +1198,13 @@ TEST_F(pci, messages)
 			ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_SIGNAL, i, 0));
 			EXPECT_EQ(0, signals(fds[i]));
 		}
+		/* no eventfd is left: none comes back with that of another vector */
+		ASSERT_EQ(0, irq_trigger(index, 0, fds[0]));
+		for (i = 0; i < nr; i++) {
+			ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_SIGNAL, i, 0));
+			EXPECT_EQ(!i, signals(fds[i]));
+		}
+		ASSERT_EQ(0, irq_off(index));
 		ASSERT_EQ(0, irq_trigger(INTX, 0, fds[0]));
 		EXPECT_EQ(-EINVAL, irq_trigger(MSI, 0, fds[1]));
 		EXPECT_EQ(-EINVAL, irq_trigger(MSIX, 0, fds[1]));
