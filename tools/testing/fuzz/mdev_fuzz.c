@@ -49,13 +49,14 @@
 #include <sys/wait.h>
 
 #include "mdev_dma.h"
+#include "test_modules/mdev_test_pci.h"
 
 #define INPUT_MAX	48
 #define CORPUS_MAX	4096
 #define DISK		"/dev/vda"
 #define DISK_BLOCK	512	/* for an input */
 #define DISK_BLOCKS	1024
-#define CARDS_MAX	16
+#define CARDS_MAX	24
 #define TYPES_MAX	2	/* of a parent */
 #define SLOTS		4	/* devices that come and go */
 #define EVENTFDS	4
@@ -356,7 +357,7 @@ static off_t offset(void)
 {
 	unsigned int b = byte();
 
-	return (off_t)(b % 10) << 40 | (b & 0x80 ? word() : byte());
+	return (off_t)(b % 13) << 40 | (b & 0x80 ? word() : byte());
 }
 
 static void do_access(void)
@@ -377,6 +378,31 @@ static void do_access(void)
 		memcpy(data + i, &value, 4);
 	}
 	i = pwrite(of->c.vc.device, b & 16 ? NULL : data, size, pos);
+}
+
+/* What the vendor of mdev_test_pci does by itself: raise interrupts, and DMA. */
+static void do_test_pci(void)
+{
+	struct mdev_test_pci_raise raise;
+	struct mdev_test_pci_dma dma;
+	struct card *of = card();
+	unsigned int b = byte();
+
+	switch (b & 3) {
+	case 0:
+		ioctl(of->c.vc.device, MDEV_TEST_PCI_UNPIN);
+		break;
+	case 1:
+		raise = (struct mdev_test_pci_raise) { b >> 2 & 3, byte(), b >> 7 };
+		ioctl(of->c.vc.device, MDEV_TEST_PCI_RAISE, &raise);
+		break;
+	default:
+		dma = (struct mdev_test_pci_dma) {
+			.iova = IOVA + byte() * 1024, .len = word(),
+			.write = b >> 2 & 1, .pin = b & 1,
+		};
+		ioctl(of->c.vc.device, MDEV_TEST_PCI_DMA, &dma);
+	}
 }
 
 static void do_mmap(void)
@@ -745,6 +771,7 @@ static void decode(struct reader from)
 		do_device_file, do_pin, do_pin, do_pin, do_pin, do_pin, do_map,
 		do_map, do_unmap, do_unmap, do_memory, do_vendor, do_open,
 		do_close, do_iommufd, do_pause, do_beside, do_beside, do_log,
+		do_test_pci, do_test_pci,
 	};
 
 	in = from;

@@ -10,6 +10,7 @@
 #include <linux/irq_work.h>
 #include <linux/mdev_pci.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -35,6 +36,7 @@ struct test_device {
 	char note[MDEV_TEST_PCI_NOTE_SIZE];
 	bool blocks;
 	wait_queue_head_t wait;
+	struct mutex pin_mutex;	/* protects pin while user space pins or unpins it */
 	struct mdev_pci_pin pin;
 	struct irq_work irq_work;
 	struct mdev_test_pci_raise raise;
@@ -276,7 +278,32 @@ static long test_raise(struct test_device *test, void __user *arg)
 	return 0;
 }
 
-/* ---- Memory of the user ---- */
+/* ---- Memory of the guest ---- */
+
+#define TEST_DMA_MAX	SZ_64K
+
+/* Pinning may never end. Fail, instead of waiting for another thread that pins. */
+static long test_pin(struct test_device *test, const struct mdev_test_pci_dma *dma)
+{
+	int ret;
+
+	if (!mutex_trylock(&test->pin_mutex))
+		return -EBUSY;
+	mdev_pci_unpin_pages(&test->pci, &test->pin);
+	ret = mdev_pci_pin_pages(&test->pci, &test->pin, dma->iova, dma->len,
+				 dma->write);
+	mutex_unlock(&test->pin_mutex);
+	return ret;
+}
+
+static long test_unpin_now(struct test_device *test)
+{
+	if (!mutex_trylock(&test->pin_mutex))
+		return -EBUSY;
+	mdev_pci_unpin_pages(&test->pci, &test->pin);
+	mutex_unlock(&test->pin_mutex);
+	return 0;
+}
 
 static long test_dma(struct test_device *test, void __user *arg)
 {
@@ -287,8 +314,9 @@ static long test_dma(struct test_device *test, void __user *arg)
 	if (copy_from_user(&dma, arg, sizeof(dma)))
 		return -EFAULT;
 	if (dma.pin)
-		return mdev_pci_pin_pages(&test->pci, &test->pin, dma.iova, dma.len,
-				    dma.write);
+		return test_pin(test, &dma);
+	if (!dma.len || dma.len > TEST_DMA_MAX)
+		return -EINVAL;
 	buf = kzalloc(dma.len, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
@@ -371,8 +399,7 @@ static long test_ioctl(struct mdev_pci *pci, unsigned int cmd, void __user *arg)
 	case MDEV_TEST_PCI_DMA:
 		return test_dma(test, arg);
 	case MDEV_TEST_PCI_UNPIN:
-		mdev_pci_unpin_pages(pci, &test->pin);
-		return 0;
+		return test_unpin_now(test);
 	case MDEV_TEST_PCI_BLOCK:
 		test_block(test, arg);
 		return 0;
@@ -391,6 +418,7 @@ static int test_init(struct mdev_pci *pci)
 	struct test_device *test = to_test(pci);
 
 	spin_lock_init(&test->lock);
+	mutex_init(&test->pin_mutex);
 	init_waitqueue_head(&test->wait);
 	test->irq_work = IRQ_WORK_INIT_HARD(test_raise_hard);
 	return 0;
