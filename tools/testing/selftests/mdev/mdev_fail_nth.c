@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -36,6 +37,7 @@
 #include "test_modules/mdev_test_classic.h"
 #include "test_modules/mdev_test_dma.h"
 #include "test_modules/mdev_test_log.h"
+#include "test_modules/mdev_test_pci.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define KMEMLEAK	DEBUGFS "/kmemleak"
@@ -300,7 +302,8 @@ static void text_add_refs(struct text *text, bool all)
 {
 	static const char * const modules[] = {
 		"mdev", "vfio_mdev", "mnull", "mtty", "mdev_test_dma",
-		"mdev_test_log", "vfio", "vfio_iommu_type1", "iommufd",
+		"mdev_test_log", "mdev_pci", "mdev_test_pci", "vfio",
+		"vfio_iommu_type1", "iommufd",
 	};
 	char path[64];
 	unsigned int i;
@@ -341,6 +344,7 @@ static char *state(bool all)
 		"/sys/devices/virtual/mtty/mtty",
 		"/sys/devices/platform/mdev_test_dma",
 		"/sys/devices/platform/mdev_test_log",
+		"/sys/devices/virtual/mdev_test_pci",
 		"/sys/devices/virtual/vfio", "/dev/vfio", DEBUGFS "/mdev",
 		DEBUGFS "/vfio", NULL
 	};
@@ -1352,6 +1356,173 @@ TEST_F_TIMEOUT(memory, sweeps_own_log, 100000)
 	test_sweep("own log report", .run = run_log_report);
 	test_sweep("own log stop", .run = run_log_stop, .undo = do_log_start);
 	EXPECT_EQ(0, do_log_stop());
+}
+
+/* What the kit for PCI devices does besides what mtty uses of it. */
+
+static int run_region_info_pci(void)
+{
+	char buf[256] = {};
+	struct vfio_region_info *info = (void *)buf;
+
+	info->argsz = sizeof(buf);
+	info->index = MDEV_TEST_PCI_NOTE;
+	return faulty_ioctl(vc.device, VFIO_DEVICE_GET_REGION_INFO, info);
+}
+
+static int run_read_config(void)
+{
+	char data[256];
+	int ret;
+
+	faults_on();
+	ret = vfio_read(vc.device, data, sizeof(data),
+			(off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40);
+	faults_off();
+	/* a part, if the rest could not be copied */
+	return ret;
+}
+
+static int run_set_vectors(void)
+{
+	int fds[16], i, ret;
+
+	for (i = 0; i < 16; i++)
+		fds[i] = event;
+	faults_on();
+	ret = vfio_set_irqs(vc.device, VFIO_IRQ_SET_ACTION_TRIGGER |
+			    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_PCI_MSIX_IRQ_INDEX,
+			    0, 16, fds);
+	faults_off();
+	return ret;
+}
+
+static int do_unset_vectors(void)
+{
+	return vfio_set_irqs(vc.device, VFIO_IRQ_SET_ACTION_TRIGGER |
+			     VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_MSIX_IRQ_INDEX,
+			     0, 0, NULL);
+}
+
+static int run_set_unmask(void)
+{
+	int ret;
+
+	faults_on();
+	ret = vfio_set_irqs(vc.device, VFIO_IRQ_SET_ACTION_UNMASK |
+			    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_PCI_INTX_IRQ_INDEX,
+			    0, 1, &event);
+	faults_off();
+	return ret;
+}
+
+static int do_unset_unmask(void)
+{
+	int none = -1;
+
+	return vfio_set_irqs(vc.device, VFIO_IRQ_SET_ACTION_UNMASK |
+			     VFIO_IRQ_SET_DATA_EVENTFD, VFIO_PCI_INTX_IRQ_INDEX,
+			     0, 1, &none);
+}
+
+static int run_pci_dma(void)
+{
+	struct mdev_test_pci_dma dma = { .iova = IOVA, .len = 100, .write = 1 };
+
+	return faulty_ioctl(vc.device, MDEV_TEST_PCI_DMA, &dma);
+}
+
+static int run_pci_pin(void)
+{
+	struct mdev_test_pci_dma dma = {
+		.iova = IOVA, .len = SIZE, .write = 1, .pin = 1,
+	};
+
+	return faulty_ioctl(vc.device, MDEV_TEST_PCI_DMA, &dma);
+}
+
+static int do_pci_unpin(void)
+{
+	return vfio_ioctl(vc.device, MDEV_TEST_PCI_UNPIN, NULL);
+}
+
+static char pci_state[1 << 20];
+static int pci_state_size;
+
+/* what another device would send; nothing fails */
+static int do_save_pci(void)
+{
+	int ret;
+
+	ret = set_state(false, VFIO_DEVICE_STATE_STOP_COPY);
+	if (ret)
+		return ret;
+	pci_state_size = 0;
+	while ((ret = read(stream, pci_state + pci_state_size,
+			   sizeof(pci_state) - pci_state_size)) > 0)
+		pci_state_size += ret;
+	return ret < 0 ? -errno : do_running();
+}
+
+/* The state is written by itself, as what fails is to be the one or the other. */
+static int run_write_stream(void)
+{
+	int ret;
+
+	ret = set_state(false, VFIO_DEVICE_STATE_RESUMING);
+	if (ret)
+		return ret;
+	faults_on();
+	ret = write(stream, pci_state, pci_state_size);
+	faults_off();
+	return ret < 0 ? -errno : 0;
+}
+
+static int run_load(void)
+{
+	int ret;
+
+	ret = set_state(false, VFIO_DEVICE_STATE_RESUMING);
+	if (ret)
+		return ret;
+	if (write(stream, pci_state, pci_state_size) != pci_state_size)
+		return -EIO;
+	return set_state(true, VFIO_DEVICE_STATE_STOP);
+}
+
+TEST_F_TIMEOUT(memory, sweeps_pci, 100000)
+{
+	uint16_t master = PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
+
+	type = "mdev_test_pci/mdev_test_pci-full";
+	event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ASSERT_LE(0, event);
+	ASSERT_EQ(0, module_load("mdev_test_pci"));
+	ASSERT_EQ(0, do_create());
+	ASSERT_EQ(0, vfio_attach(&vc, uuid));
+	test_sweep("open of kit", .run = run_open, .undo = do_close);
+	ASSERT_EQ(0, vfio_open_device(&vc, uuid));
+	ASSERT_EQ(0, do_map());
+	test_sweep("GET_REGION_INFO of kit", .run = run_region_info_pci);
+	test_sweep("read config", .run = run_read_config);
+	test_sweep("SET_IRQS MSI-X", .run = run_set_vectors,
+		   .undo = do_unset_vectors);
+	ASSERT_EQ(0, run_set_irqs());
+	test_sweep("SET_IRQS unmask", .run = run_set_unmask,
+		   .undo = do_unset_unmask);
+	ASSERT_EQ(0, do_unset_irqs());
+	ASSERT_EQ(0, do_save_pci());
+	test_sweep("write of kit's state", .run = run_write_stream,
+		   .undo = do_running, .failed = do_running);
+	test_sweep("load of kit", .run = run_load, .undo = do_running,
+		   .failed = do_running);
+	ASSERT_EQ(2, vfio_write(vc.device, &master, 2,
+				((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) +
+				PCI_COMMAND));
+	test_sweep("DMA of kit", .run = run_pci_dma);
+	test_sweep("pin of kit", .run = run_pci_pin, .undo = do_pci_unpin);
+	EXPECT_EQ(0, do_unmap());
+	close(event);
 }
 
 TEST_F_TIMEOUT(memory, sweeps_log, 100000)
