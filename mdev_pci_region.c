@@ -169,18 +169,16 @@ static ssize_t mdev_pci_access_one(struct mdev_pci *pci,
 
 /*
  * User memory is copied before and after the access, because it may never become present.
- * If copying to it fails, the device has been read all the same.
+ * If copying to it fails, the device has been read all the same. Out of line, so that an
+ * access that is not split does not pay for the buffer.
  */
-static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
-				    const struct mdev_pci_region *region,
-				    u64 offset, char __user *buf, size_t count,
-				    bool write)
+static noinline ssize_t
+mdev_pci_access_split(struct mdev_pci *pci, const struct mdev_pci_region *region,
+		      u64 offset, char __user *buf, size_t count, bool write)
 {
 	u8 data[MDEV_PCI_CHUNK];
 	size_t done, part;
 
-	if (mdev_pci_piece(region, offset, count) == count)
-		return mdev_pci_access_one(pci, region, offset, buf, count, write);
 	for (done = 0; done < count; done += part) {
 		part = min(count - done, sizeof(data));
 		if (write && copy_from_user(data, buf + done, part))
@@ -196,8 +194,19 @@ static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
 	return count;
 }
 
+static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
+				    const struct mdev_pci_region *region,
+				    u64 offset, char __user *buf, size_t count,
+				    bool write)
+{
+	if (mdev_pci_piece(region, offset, count) == count)
+		return mdev_pci_access_one(pci, region, offset, buf, count, write);
+	return mdev_pci_access_split(pci, region, offset, buf, count, write);
+}
+
 /* A region that is not decoded reads as ones and ignores writes. */
-static ssize_t mdev_pci_access_undecoded(char __user *buf, size_t count, bool write)
+static noinline ssize_t mdev_pci_access_undecoded(char __user *buf,
+						  size_t count, bool write)
 {
 	u8 ones[MDEV_PCI_CHUNK];
 	size_t done, part;
