@@ -888,12 +888,13 @@ TEST_F(stuck, remover_is_killed)
 	EXPECT_EQ(0, mdev_create(TYPE, self->other));
 	EXPECT_EQ(0200, file_mode(MDEV_DEVICES "/%s/remove", self->uuid));
 
-	/* as it was before */
+	/* as it was before; until it is, its driver is bound again whoever unbinds it */
 	ASSERT_EQ(0, file_write("0", HOLD));
 	EXPECT_TRUE(wait_for(mdev_remove(self->other) == 0));
-	EXPECT_TRUE(wait_for(file_write(self->uuid,
-					"/sys/bus/mdev/drivers/mdev_test_bridge/unbind") ==
-			     0));
+	EXPECT_TRUE(wait_for(device_line_ends(self->uuid,
+					      " live mdev_test_bridge - -")));
+	EXPECT_EQ(0, file_write(self->uuid,
+				"/sys/bus/mdev/drivers/mdev_test_bridge/unbind"));
 	EXPECT_EQ(-ENOENT, mdev_driver_name(self->uuid, buf, sizeof(buf)));
 	EXPECT_TRUE(wait_for(mdev_remove(self->uuid) == 0));
 	EXPECT_FALSE(mdev_exists(self->uuid));
