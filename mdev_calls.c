@@ -142,6 +142,18 @@ static int mdev_call_mig_get_next_state(struct mdev_device *mdev,
 	return ret;
 }
 
+static bool mdev_call_mig_precopy_info_v2(struct mdev_device *mdev)
+{
+	const struct mdev_bridge_ops *bridge = mdev_bridge_get(mdev);
+	bool ret;
+
+	if (!bridge)
+		return false;
+	ret = bridge->mig_precopy_info_v2(mdev);
+	mdev_bridge_put(mdev);
+	return ret;
+}
+
 static void mdev_call_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 				unsigned long iova, size_t length)
 {
@@ -202,6 +214,7 @@ static const struct mdev_bridge_ops mdev_vendor_calls = {
 	.unregister_unmap	= mdev_call_unregister_unmap,
 	.kvm			= mdev_call_kvm,
 	.mig_get_next_state	= mdev_call_mig_get_next_state,
+	.mig_precopy_info_v2	= mdev_call_mig_precopy_info_v2,
 	.log_dirty		= mdev_call_log_dirty,
 	.add_capability		= mdev_call_add_capability,
 	.virqfd_enable		= mdev_call_virqfd_enable,

@@ -91,6 +91,7 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 	.unregister_unmap	= vfio_mdev_unregister_unmap,
 	.kvm			= vfio_mdev_kvm,
 	.mig_get_next_state	= vfio_mdev_mig_get_next_state,
+	.mig_precopy_info_v2	= vfio_mdev_mig_precopy_info_v2,
 	.log_dirty		= vfio_mdev_log_dirty,
 	.add_capability		= vfio_mdev_add_capability,
 	.virqfd_enable		= vfio_mdev_virqfd_enable,

@@ -33,6 +33,13 @@ int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 	return vfio_mig_get_next_state(&vm->vdev, cur, end, next);
 }
 
+bool vfio_mdev_mig_precopy_info_v2(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return vm->vdev.precopy_info_v2;
+}
+
 static struct file *
 vfio_mdev_migration_set_state(struct vfio_device *vdev,
 			      enum vfio_device_mig_state new_state)

@@ -130,6 +130,7 @@ int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 				 enum vfio_device_mig_state cur,
 				 enum vfio_device_mig_state end,
 				 enum vfio_device_mig_state *next);
+bool vfio_mdev_mig_precopy_info_v2(struct mdev_device *mdev);
 void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			 unsigned long iova, size_t length);
 

@@ -32,4 +32,9 @@ struct compat_vfio_migration_ops {
 #define CONFIG_IOMMUFD_DRIVER			1
 #endif
 
+#ifndef VFIO_PRECOPY_INFO_REINIT
+/* this VFIO lacks the member; the other one is always false, as no VFIO device is offline */
+#define precopy_info_v2				device.offline
+#endif
+
 #endif /* MDEV_COMPAT_VFIO_MIGRATION_H */

@@ -414,6 +414,7 @@ struct mdev_bridge_ops {
 				  enum vfio_device_mig_state cur,
 				  enum vfio_device_mig_state end,
 				  enum vfio_device_mig_state *next);
+	bool (*mig_precopy_info_v2)(struct mdev_device *mdev);
 	void (*log_dirty)(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			  unsigned long iova, size_t length);
 	int (*add_capability)(struct mdev_device *mdev,
@@ -667,6 +668,23 @@ mdev_mig_get_next_state(struct mdev_device *mdev,
 			enum vfio_device_mig_state *next)
 {
 	return mdev_calls(mdev)->mig_get_next_state(mdev, cur, end, next);
+}
+
+/**
+ * mdev_mig_precopy_info_v2 - may the vendor report new initial data?
+ * @mdev: the device
+ *
+ * For VFIO_MIG_GET_PRECOPY_INFO, which the vendor answers. VFIO_PRECOPY_INFO_REINIT may
+ * be set in the flags only if user space has set the feature
+ * VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 since it has opened the device.
+ *
+ * Context: any.
+ * Return: true if user space has; false also if this VFIO does not know the feature,
+ * or if the device is not open.
+ */
+static inline bool mdev_mig_precopy_info_v2(struct mdev_device *mdev)
+{
+	return mdev_calls(mdev)->mig_precopy_info_v2(mdev);
 }
 
 /**

@@ -185,6 +185,9 @@ TEST_F_TIMEOUT(vendors, offered, 600)
 		uuid_next(uuid);
 		ASSERT_EQ(0, mdev_create(list[i].type, uuid));
 		ASSERT_EQ(0, vfio_open(&vc, uuid));
+		EXPECT_EQ(strcmp(list[i].module, "mtty") ? -ENOTTY : 0,
+			  feature(vc.device, PROBE | GET | VFIO_DEVICE_FEATURE_MIGRATION,
+				  NULL, 0));
 		if (list[i].seen && has_report()) {
 			EXPECT_EQ(0, probes(vc.device));
 			EXPECT_EQ(4096, start(vc.device, PAGE, 1, &range));

@@ -22,6 +22,9 @@
 
 #define LOG_RANGES_MAX	256
 
+/* VFIO_MIGRATION_PRE_COPY, which older headers lack; the bridge leaves it out there */
+#define MIGRATION_PRE_COPY	BIT(2)
+
 static bool careless;
 module_param(careless, bool, 0644);
 MODULE_PARM_DESC(careless, "report more than what is asked for");
@@ -175,8 +178,34 @@ static int test_write(struct mdev_device *mdev, void __user *arg)
 static long test_ioctl(struct mdev_device *mdev, unsigned int cmd,
 		       unsigned long arg)
 {
-	return cmd == MDEV_TEST_WRITE ? test_write(mdev, (void __user *)arg) :
-					-ENOTTY;
+	switch (cmd) {
+	case MDEV_TEST_WRITE:
+		return test_write(mdev, (void __user *)arg);
+	case MDEV_TEST_PRECOPY_INFO:
+		return mdev_mig_precopy_info_v2(mdev);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/* A device that could be migrated, if it could leave its state. */
+
+static struct file *test_set_state(struct mdev_device *mdev,
+				   enum vfio_device_mig_state new_state)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static int test_get_state(struct mdev_device *mdev, enum vfio_device_mig_state *state)
+{
+	*state = VFIO_DEVICE_STATE_RUNNING;
+	return 0;
+}
+
+static int test_get_data_size(struct mdev_device *mdev, unsigned long *size)
+{
+	*size = 0;
+	return 0;
 }
 
 /* Nothing stays pinned for longer than the ioctl, which the user waits for. */
@@ -360,6 +389,10 @@ static const struct mdev_parent_ops test_ops = {
 	.ioctl			= test_ioctl,
 	.dma_unmap		= test_dma_unmap,
 	.device_feature		= test_device_feature,
+	.migration_flags	= VFIO_MIGRATION_STOP_COPY | MIGRATION_PRE_COPY,
+	.migration_set_state	= test_set_state,
+	.migration_get_state	= test_get_state,
+	.migration_get_data_size = test_get_data_size,
 	.log_start		= test_log_start,
 	.log_stop		= test_log_stop,
 	.log_read_and_clear	= test_log_read_and_clear,

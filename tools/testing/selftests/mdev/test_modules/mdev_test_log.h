@@ -22,4 +22,7 @@ struct mdev_test_write {
 
 #define MDEV_TEST_WRITE		_IO(VFIO_TYPE, VFIO_BASE + 0x80)
 
+/* what mdev_mig_precopy_info_v2() says */
+#define MDEV_TEST_PRECOPY_INFO	_IO(VFIO_TYPE, VFIO_BASE + 0x81)
+
 #endif /* MDEV_TEST_LOG_H */
