@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What older kernels lack that the samples and the kit for PCI devices use, apart from
- * mdev itself. Included before each of their files.
+ * What older kernels lack that the samples, the kit for PCI devices and the benchmark's
+ * modules use, apart from mdev itself. Included before each of their files.
  */
 #ifndef MDEV_COMPAT_SAMPLES_H
 #define MDEV_COMPAT_SAMPLES_H
@@ -52,6 +52,11 @@ struct vfio_precopy_info {
 	__aligned_u64 initial_bytes;
 	__aligned_u64 dirty_bytes;
 };
+#endif
+
+/* this VFIO calls the release op of every driver, and leaves it to that to free the device */
+#if HAVE_VFIO_FREE_DEVICE
+#define BENCH_VFIO_RELEASE		vfio_free_device
 #endif
 
 #if !HAVE_PCI_IRQ_INTX

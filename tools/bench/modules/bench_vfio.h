@@ -81,9 +81,15 @@ static void bench_vfio_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }
 
+/* VFIO frees a device itself; where it does not, compat/ has the op that does */
+#ifndef BENCH_VFIO_RELEASE
+#define BENCH_VFIO_RELEASE	NULL
+#endif
+
 /* the kernels that this is for have no iommufd */
 static const struct vfio_device_ops bench_vfio_ops = {
 	.name		= "bench",
+	.release	= BENCH_VFIO_RELEASE,
 	.open_device	= bench_vfio_open,
 	.close_device	= bench_vfio_close,
 	.read		= bench_vfio_read,
