@@ -7,10 +7,10 @@
  * port is looped back: it receives what it sends, RTS drives CTS, and DTR drives
  * DSR and DCD.
  *
- * How to read this as the author of a vendor driver: samples/hello_pci.c first; then
- * begin at the end, with mtty_init(), which registers the parents, and the tables
- * above it, which say what a card looks like. "The card" is what the kit calls. "The
- * ports" stand for your hardware, skip them at first.
+ * How to read this as the author of a vendor driver: read samples/hello_pci.c first.
+ * Then begin at the end, with mtty_init(), which registers the parents, and the tables
+ * above it, which describe a card. "The card" has the functions that the kit calls.
+ * "The ports" stand for your hardware: skip them at first.
  *
  * The IDs are those of WCH's CH352. Linux's 8250_pci knows this chip and takes
  * each I/O BAR of 8 bytes for a port, so the card with a single port is the same
