@@ -24,10 +24,13 @@ endif
 # not ccflags-y: kbuild puts its own include directories before that
 NOSTDINC_FLAGS += $(addprefix -I$(mdev-include)/,$(mdev-api)) -I$(mdev-include)
 
-# where the source, "make install" and DKMS have it
+# where the source, "make install" and DKMS have it; DKMS adds an architecture, which has
+# no dash, or it is another kernel whose name begins with that of this one
+mdev-dkms := $(wildcard /var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-*/module/Module.symvers)
 mdev-symvers := $(firstword $(wildcard $(mdev-include)/../Module.symvers \
-	$(mdev-include)/../$(KERNELRELEASE)/Module.symvers \
-	/var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-*/module/Module.symvers))
+	$(mdev-include)/../$(KERNELRELEASE)/Module.symvers) \
+	$(foreach file,$(mdev-dkms),$(if $(findstring -,$(patsubst \
+	/var/lib/dkms/mdev/kernel-$(KERNELRELEASE)-%/module/Module.symvers,%,$(file))),,$(file))))
 ifneq ($(mdev-symvers),)
 KBUILD_EXTRA_SYMBOLS += $(mdev-symvers)
 # <mdev_facts.h> says what mdev found out about this kernel
