@@ -612,7 +612,7 @@ static int mdev_device_create_locked(struct mdev_type_obj *type,
 		goto err_quota;
 
 	*step = MDEV_STEP_SYSFS;
-	/* until all that udev may look at is there, see mdev_bus_announce() */
+	/* until all that udev may look at is there, see mdev_bus_complete() */
 	dev_set_uevent_suppress(dev, true);
 	ret = device_add(dev);
 	if (ret)

@@ -134,25 +134,6 @@ static void mdev_load(struct work_struct *work)
 
 static DECLARE_WORK(mdev_load_work, mdev_load);
 
-int mdev_bus_init(void)
-{
-	int ret;
-
-	mdev_workqueue = alloc_workqueue("mdev", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	if (!mdev_workqueue)
-		return -ENOMEM;
-	ret = bus_register(&mdev_bus);
-	if (ret)
-		destroy_workqueue(mdev_workqueue);
-	return ret;
-}
-
-void mdev_bus_exit(void)
-{
-	destroy_workqueue(mdev_workqueue);
-	bus_unregister(&mdev_bus);
-}
-
 void mdev_bus_queue(struct work_struct *work)
 {
 	queue_work(mdev_workqueue, work);
@@ -234,23 +215,67 @@ static int mdev_attach_driver(struct mdev_driver *drv, struct device *dev)
 }
 
 /*
- * Make a complete device LIVE. The first time, tell user space of it: whoever looks for
- * VFIO's group or cdev when ADD comes, as libvirt does, finds it. With the device's lock
- * held, it is neither removed before ADD is sent, nor bound or unbound between the two.
+ * A device is bound, or there is nothing that it could be bound to: make it LIVE. The first
+ * time, tell user space of it: whoever looks for VFIO's group or cdev when ADD comes, as
+ * libvirt does, finds it.
+ *
+ * Under the device's lock, so that a removal, which may begin as soon as the device is LIVE,
+ * deletes it only after ADD is sent. The lock must not be taken for this once a driver is
+ * bound: somebody may be unbinding it by hand, and has the lock until the device is closed.
  */
-static void mdev_bus_announce(struct mdev_device_obj *obj)
+static void mdev_bus_complete(struct mdev_device_obj *obj)
 {
 	struct device *dev = &obj->mdev.dev;
 
-	device_lock(dev);
+	device_lock_assert(dev);
+
 	mdev_device_set_live(obj);
 	if (dev_get_uevent_suppress(dev)) {
 		dev_set_uevent_suppress(dev, false);
 		kobject_uevent(&dev->kobj, KOBJ_ADD);
-		if (dev->driver)
-			kobject_uevent(&dev->kobj, KOBJ_BIND);
 	}
-	device_unlock(dev);
+}
+
+static int mdev_bus_notify(struct notifier_block *nb, unsigned long event,
+			   void *data)
+{
+	/* the driver core sends BIND after this */
+	if (event == BUS_NOTIFY_BOUND_DRIVER)
+		mdev_bus_complete(dev_to_device_obj(data));
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block mdev_bus_nb = {
+	.notifier_call	= mdev_bus_notify,
+};
+
+int mdev_bus_init(void)
+{
+	int ret;
+
+	mdev_workqueue = alloc_workqueue("mdev", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!mdev_workqueue)
+		return -ENOMEM;
+	ret = bus_register(&mdev_bus);
+	if (ret)
+		goto err_workqueue;
+	ret = bus_register_notifier(&mdev_bus, &mdev_bus_nb);
+	if (ret)
+		goto err_bus;
+	return 0;
+
+err_bus:
+	bus_unregister(&mdev_bus);
+err_workqueue:
+	destroy_workqueue(mdev_workqueue);
+	return ret;
+}
+
+void mdev_bus_exit(void)
+{
+	destroy_workqueue(mdev_workqueue);
+	bus_unregister_notifier(&mdev_bus, &mdev_bus_nb);
+	bus_unregister(&mdev_bus);
 }
 
 /**
@@ -271,11 +296,11 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 
 	lockdep_assert_held(&parent->unreg_sem);
 
+	/* it may be removed, and go, as soon as it is LIVE */
+	get_device(dev);
 	if (parent->driver) {
 		ret = mdev_attach_driver(parent->driver, dev);
-		if (!ret)
-			mdev_bus_announce(obj);
-		return ret;
+		goto out;
 	}
 
 	/*
@@ -283,13 +308,17 @@ int mdev_bus_attach(struct mdev_device_obj *obj)
 	 * is the one we attach, one registered after it matches the device.
 	 */
 	down_read(&mdev_bridge_sem);
-	if (mdev_bridge)
+	if (mdev_bridge) {
 		ret = mdev_attach_driver(mdev_bridge, dev);
-	else
+	} else {
 		dev_notice(dev, "vfio_mdev is not loaded, no VFIO device yet\n");
-	if (!ret)
-		mdev_bus_announce(obj);
+		device_lock(dev);
+		mdev_bus_complete(obj);
+		device_unlock(dev);
+	}
 	up_read(&mdev_bridge_sem);
+out:
+	put_device(dev);
 	return ret;
 }
 

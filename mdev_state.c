@@ -13,11 +13,14 @@
 #include "mdev_private.h"
 #include "mdev_trace.h"
 
+/* Nothing is to be done for a device that is LIVE already, or is being removed. */
 void mdev_device_set_live(struct mdev_device_obj *obj)
 {
 	spin_lock(&obj->lock);
-	WRITE_ONCE(obj->state, MDEV_LIVE);
-	obj->mdev.active = true;
+	if (obj->state == MDEV_RESERVED) {
+		WRITE_ONCE(obj->state, MDEV_LIVE);
+		obj->mdev.active = true;
+	}
 	spin_unlock(&obj->lock);
 }
 
