@@ -6,6 +6,7 @@
 #include <linux/mdev.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/overflow.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/vfio.h>
@@ -42,8 +43,12 @@ static int vfio_mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			    void *data, size_t len, bool write)
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+	dma_addr_t last;
 	int ret;
 
+	/* type1 would go on at address 0, and the log would not have that */
+	if (len && check_add_overflow(iova, (dma_addr_t)len - 1, &last))
+		return -EINVAL;
 	ret = vfio_dma_rw(&vm->vdev, iova, data, len, write);
 	/* a copy that has failed may have written a part */
 	if (write)

@@ -159,9 +159,12 @@ void vfio_mdev_log_free(struct vfio_mdev_log *log)
 	unsigned long index;
 	void *leaf;
 
-	xa_for_each(&log->leaves, index, leaf)
+	/* one by one: xa_destroy() frees all nodes with interrupts disabled */
+	xa_for_each(&log->leaves, index, leaf) {
+		xa_erase(&log->leaves, index);
 		kfree(leaf);
-	xa_destroy(&log->leaves);
+		cond_resched();
+	}
 	mem_cgroup_put(log->memcg);
 	kfree(log);
 }
@@ -262,12 +265,13 @@ static unsigned long *vfio_mdev_log_leaf(struct vfio_mdev_log *log, unsigned lon
 	return leaf;
 }
 
-static void vfio_mdev_log_set_logged(struct vfio_mdev_log *log, u64 first, u64 last)
+static void vfio_mdev_log_set_logged(struct vfio_mdev_log *log, u64 first, u64 last,
+				     bool many)
 {
 	unsigned long *leaf;
 	u64 to;
 
-	if (last - first >= VFIO_MDEV_LOG_MANY * VFIO_MDEV_LOG_PAGES) {
+	if (many) {
 		vfio_mdev_log_lost_add(log, first, last);
 		return;
 	}
@@ -284,12 +288,13 @@ static void vfio_mdev_log_set_logged(struct vfio_mdev_log *log, u64 first, u64 l
 /* Record that these pages are dirty, except those that are outside the ranges. */
 void vfio_mdev_log_set(struct vfio_mdev_log *log, u64 first, u64 last)
 {
+	bool many = last - first >= VFIO_MDEV_LOG_MANY * VFIO_MDEV_LOG_PAGES;
 	const struct vfio_mdev_log_range *range;
 
 	for (range = log->ranges; range < log->ranges + log->nr_ranges; range++)
 		if (range->first <= last && range->last >= first)
 			vfio_mdev_log_set_logged(log, max(first, range->first),
-						 min(last, range->last));
+						 min(last, range->last), many);
 }
 EXPORT_SYMBOL_IF_KUNIT(vfio_mdev_log_set);
 

@@ -759,14 +759,15 @@ static noinline void vfio_mdev_pin_log(struct vfio_mdev_memory *mem,
 				  pin->last >> PAGE_SHIFT);
 }
 
+/* @written: the device may have written to it, if it is for that */
 static void vfio_mdev_pin_del(struct vfio_mdev_memory *mem,
-			      struct vfio_mdev_pin *pin)
+			      struct vfio_mdev_pin *pin, bool written)
 {
 	struct vfio_mdev_unmap *unmap;
 
 	spin_lock(&mem->lock);
 	vfio_mdev_pins_remove(pin, &mem->pins);
-	if (unlikely(mem->log))
+	if (unlikely(mem->log) && written)
 		vfio_mdev_pin_log(mem, pin);
 	list_for_each_entry(unmap, &mem->unmaps, next)
 		if (unmap->first <= pin->last && unmap->last >= pin->first)
@@ -782,7 +783,7 @@ static void vfio_mdev_unpin(struct vfio_mdev_memory *mem,
 			    struct vfio_mdev_pin *pin)
 {
 	vfio_unpin_pages(&mem->vm->vdev, pin->first, vfio_mdev_pin_npage(pin));
-	vfio_mdev_pin_del(mem, pin);
+	vfio_mdev_pin_del(mem, pin, true);
 	vfio_mdev_pin_free(mem, pin);
 }
 
@@ -800,9 +801,7 @@ vfio_mdev_pin_one(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call, int
 			     prot, pin->pages);
 	if (ret > 0)
 		return 0;
-	/* the device has not written to it */
-	pin->write = false;
-	vfio_mdev_pin_del(mem, pin);
+	vfio_mdev_pin_del(mem, pin, false);
 	return ret ?: -EFAULT;
 }
 
@@ -935,17 +934,20 @@ out:
 	return ret;
 }
 
-/* The pin of exactly this range in @root, if the vendor knows of it. */
+/* @pin or the next one that is of exactly this range, if the vendor knows of it. */
+static struct vfio_mdev_pin *vfio_mdev_pin_exact_from(struct vfio_mdev_pin *pin,
+						      u64 first, u64 last)
+{
+	while (pin && !(pin->done && pin->first == first && pin->last == last))
+		pin = vfio_mdev_pins_iter_next(pin, first, last);
+	return pin;
+}
+
 static struct vfio_mdev_pin *vfio_mdev_pin_exact(struct rb_root_cached *root,
 						 u64 first, u64 last)
 {
-	struct vfio_mdev_pin *pin;
-
-	for (pin = vfio_mdev_pins_iter_first(root, first, last); pin;
-	     pin = vfio_mdev_pins_iter_next(pin, first, last))
-		if (pin->done && pin->first == first && pin->last == last)
-			break;
-	return pin;
+	return vfio_mdev_pin_exact_from(vfio_mdev_pins_iter_first(root, first, last),
+					first, last);
 }
 
 /* --- pages that are kept for a vendor --- */
@@ -1010,7 +1012,7 @@ static void vfio_mdev_keep_one(struct vfio_mdev_memory *mem,
 
 	vfio_unpin_pages(&mem->vm->vdev, stand_in.first,
 			 vfio_mdev_pin_npage(&stand_in));
-	vfio_mdev_pin_del(mem, &stand_in);
+	vfio_mdev_pin_del(mem, &stand_in, false);
 	spin_lock(&mem->lock);
 }
 
@@ -1068,6 +1070,30 @@ static void vfio_mdev_keep_work(struct work_struct *work)
 	vfio_mdev_keep(container_of(work, struct vfio_mdev_memory, keep_work));
 }
 
+/*
+ * @pin is about to be undone. An unpin does not say which of several pins of a range it
+ * undoes, so if the next one is for reading, that is undone instead: as long as one of them
+ * is left, one that is for writing is, if any was.
+ */
+static void vfio_mdev_pin_pass_on(struct vfio_mdev_memory *mem,
+				  struct vfio_mdev_pin *pin, bool kept)
+{
+	struct vfio_mdev_pin *other;
+
+	lockdep_assert_held(&mem->lock);
+
+	if (!pin->write)
+		return;
+	other = vfio_mdev_pin_exact_from(vfio_mdev_pins_iter_next(pin, pin->first,
+								  pin->last),
+					 pin->first, pin->last);
+	/* in the middle of vfio_mdev_keep() */
+	if (!other && unlikely(kept))
+		other = vfio_mdev_pin_exact(&mem->pins, pin->first, pin->last);
+	if (other)
+		swap(pin->write, other->write);
+}
+
 void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
 {
 	struct vfio_mdev_memory *mem = memory_of(mdev);
@@ -1079,12 +1105,16 @@ void vfio_mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova, int npage)
 	spin_lock(&mem->lock);
 	if (unlikely(mem->kept_pages))
 		kept = vfio_mdev_pin_exact(&mem->kept, first, last);
-	if (unlikely(kept))
+	if (unlikely(kept)) {
+		vfio_mdev_pin_pass_on(mem, kept, true);
 		vfio_mdev_kept_del(mem, kept);
-	else
+	} else {
 		pin = vfio_mdev_pin_exact(&mem->pins, first, last);
-	if (likely(pin))
+	}
+	if (likely(pin)) {
+		vfio_mdev_pin_pass_on(mem, pin, false);
 		pin->done = false;
+	}
 	spin_unlock(&mem->lock);
 out:
 	if (likely(pin))

@@ -621,8 +621,8 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
  *
  * Context: process context, sleeps; a kernel thread, a workqueue, or the process
  * that has mapped the memory. VFIO's type1 refuses other processes.
- * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd) or @len is
- * 0; -EPERM if user space does not allow the access, or in another process; -EFAULT if
+ * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd), wraps around, or
+ * @len is 0; -EPERM if user space does not allow the access, or in another process; -EFAULT if
  * the memory is gone; -ENODEV if the device is not open; or another error of VFIO. On
  * error some bytes may have been copied.
  */

@@ -238,6 +238,38 @@ TEST_F(dirty, what_is_pinned_for_writing)
 	EXPECT_EQ(0, report(self->fd, self->map));
 }
 
+/*
+ * An unpin does not say which of several pins of a range it undoes. Whatever the order, a
+ * page that the device may still write to is reported.
+ */
+TEST_F(dirty, pinned_twice)
+{
+	static const int prots[][3] = {
+		{ RW, R, R }, { R, RW, R }, { R, R, RW }, { RW, RW, R }, { R, RW, RW },
+	};
+	struct client *c = &self->c;
+	unsigned int i;
+	int j;
+
+	ASSERT_EQ(0, start_all(self->fd));
+	for (i = 0; i < ARRAY_SIZE(prots); i++) {
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(1, pin(c, IOVA + PAGE, 1, prots[i][j]));
+		/* a longer pin, which is another one, of the same page */
+		ASSERT_EQ(2, pin(c, IOVA + PAGE, 2, R));
+		for (j = 0; j < 2; j++) {
+			EXPECT_EQ(0, unpin(c, IOVA + PAGE, 1));
+			EXPECT_EQ(1, report(self->fd, self->map));
+			EXPECT_EQ(1, report(self->fd, self->map));
+		}
+		EXPECT_EQ(0, unpin(c, IOVA + PAGE, 1));
+		EXPECT_EQ(1, report(self->fd, self->map));
+		EXPECT_EQ(0, report(self->fd, self->map));
+		EXPECT_EQ(0, unpin(c, IOVA + PAGE, 2));
+		EXPECT_EQ(0, report(self->fd, self->map));
+	}
+}
+
 TEST_F(dirty, what_was_pinned_once)
 {
 	struct client *c = &self->c;
