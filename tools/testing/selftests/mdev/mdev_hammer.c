@@ -219,8 +219,9 @@ static struct rule {
 
 	{ REMOVE, 0, 0, LIVE | CLOSED },
 	{ REMOVE, EBUSY, 0, LIVE | OPEN | CANNOT_ASK },
-	/* also while the driver is unbound, which takes its time, from a closed one */
-	{ REMOVE, EINTR, 0, LIVE | CAN_ASK | ARMED },
+	{ REMOVE, EINTR, 0, LIVE | OPEN | CAN_ASK | ARMED },
+	/* while the driver is unbound: on a busy host, or if VFIO holds it, that takes time */
+	{ REMOVE, EINTR, 0, LIVE | CLOSED | ARMED },
 	{ REMOVE, EAGAIN, RESERVED | UNBOUND, 0 },
 	{ REMOVE, ENODEV, ABSENT | UNBOUND, 0 },
 	{ REMOVE, ENOENT, ABSENT, 0 },
