@@ -81,7 +81,7 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
 	int ret;
 
 	pin->pages = kvcalloc(pin->npages, sizeof(*pin->pages),
-			      GFP_KERNEL_ACCOUNT);
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pin->pages)
 		return -ENOMEM;
 	ret = mdev_pin_pages(pci->mdev, pin->iova & PAGE_MASK, pin->npages,
@@ -103,7 +103,7 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
  * @pci: the device, whose parent has MDEV_PCI_DMA_OPS
  * @pin: the vendor's; all zeroes, or used before
  * @iova: the address of the memory for the device; any byte
- * @length: number of bytes, not 0
+ * @length: number of bytes, from 1 to MDEV_PCI_PIN_MAX
  * @write: the device will write to it; read otherwise
  *
  * The pages are in @pin->pages until mdev_pci_unpin_pages(). When the VMM unmaps them, or
@@ -111,8 +111,8 @@ static int mdev_pci_do_pin(struct mdev_pci *pci, struct mdev_pci_pin *pin,
  * happen before this returns.
  *
  * Context: as mdev_pin_pages(); under no lock that @unpin or @close wait for.
- * Return: 0; -EACCES if the device is not bus master or not in D0; -EINVAL if @length is 0
- * or the range wraps around; -EFAULT if it was unmapped meanwhile; -ENOMEM; an errno of
+ * Return: 0; -EACCES if the device is not bus master or not in D0; -EINVAL if @length is not
+ * valid or the range wraps around; -EFAULT if it was unmapped meanwhile; -ENOMEM; an errno of
  * mdev_pin_pages(). After an error there is nothing to unpin.
  */
 int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
@@ -121,8 +121,8 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 	u64 last;
 	int ret;
 
-	if (!length || check_add_overflow(iova, (u64)length - 1, &last) ||
-	    (last >> PAGE_SHIFT) - (iova >> PAGE_SHIFT) >= INT_MAX)
+	if (!length || length > MDEV_PCI_PIN_MAX ||
+	    check_add_overflow(iova, (u64)length - 1, &last))
 		return -EINVAL;
 	if (!mdev_pci_can_dma(pci))
 		return -EACCES;

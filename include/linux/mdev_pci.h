@@ -12,6 +12,7 @@
 #include <linux/mdev.h>
 #include <linux/mutex.h>
 #include <linux/pci_regs.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/stddef.h>
 #include <linux/sysfs.h>
@@ -616,6 +617,9 @@ void mdev_pci_set_irq(struct mdev_pci *pci, bool level);
 
 /* reset */
 int mdev_pci_reset(struct mdev_pci *pci);
+
+/* most bytes that one pin can have: guests may choose the length */
+#define MDEV_PCI_PIN_MAX	SZ_1G
 
 /**
  * struct mdev_pci_pin - pinned memory of the guest; the vendor embeds it

@@ -1455,7 +1455,7 @@ TEST_F(pci, unplug)
 
 #define IOVA	0x100000
 
-static int dma(uint64_t iova, int len, int value, bool write, bool pin)
+static int dma(uint64_t iova, uint64_t len, int value, bool write, bool pin)
 {
 	struct mdev_test_pci_dma how = { iova, len, value, write, pin };
 	int ret;
@@ -1508,6 +1508,7 @@ TEST_F(pci, pins)
 		ASSERT_EQ(0, vfio_dma_map(&self->vc, mem, IOVA, 16384, true));
 		ASSERT_EQ(0, set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MASTER));
 		EXPECT_EQ(-EINVAL, dma(IOVA, 0, 0, true, true));
+		EXPECT_EQ(-EINVAL, dma(IOVA, 1ULL << 41, 0, true, true));
 		EXPECT_EQ(-EINVAL, dma(UINT64_MAX, 2, 0, true, true));
 		EXPECT_GT(0, dma(IOVA + 16384, 1, 0, true, true));
 		ASSERT_EQ(0, dma(IOVA + 4095, 2, 0, true, true));

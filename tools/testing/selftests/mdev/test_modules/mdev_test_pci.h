@@ -69,10 +69,11 @@ struct mdev_test_pci_raise {
 
 struct mdev_test_pci_dma {
 	__aligned_u64 iova;
-	__u32 len;
+	__aligned_u64 len;
 	__u32 value;
 	__u32 write;
 	__u32 pin;	/* and leave it pinned */
+	__u32 pad;
 };
 
 #define MDEV_TEST_PCI_GET_COUNTS	_IO(VFIO_TYPE, VFIO_BASE + 0x80)
