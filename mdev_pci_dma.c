@@ -35,6 +35,9 @@ static bool mdev_pci_can_dma(struct mdev_pci *pci)
  * @len: number of bytes
  * @write: to the guest's memory; from it otherwise
  *
+ * A copy that has begun is not waited for when the device is reset: a vendor that calls
+ * this elsewhere than in a callback waits for its own copies in &mdev_pci_ops.reset.
+ *
  * Context: as mdev_dma_rw().
  * Return: -EACCES if the device is not bus master or not in D0; otherwise as mdev_dma_rw().
  */
@@ -124,8 +127,6 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 	if (!length || length > MDEV_PCI_PIN_MAX ||
 	    check_add_overflow(iova, (u64)length - 1, &last))
 		return -EINVAL;
-	if (!mdev_pci_can_dma(pci))
-		return -EACCES;
 	pin->iova = iova;
 	pin->length = length;
 	pin->npages = (last >> PAGE_SHIFT) - (iova >> PAGE_SHIFT) + 1;
@@ -136,7 +137,9 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 	list_add_tail(&pin->next, &pci->pins);
 	spin_unlock(&pci->pins_lock);
 
-	ret = mdev_pci_do_pin(pci, pin, write);
+	/* a reset either finds the pin in the list, or is seen here */
+	ret = mdev_pci_can_dma(pci) ? mdev_pci_do_pin(pci, pin, write) :
+				      -EACCES;
 	if (ret)
 		mdev_pci_drop(pci, pin);
 	return ret;
