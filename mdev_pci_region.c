@@ -21,6 +21,13 @@ static bool mdev_pci_decoded(struct mdev_pci *pci, unsigned int index)
 	return READ_ONCE(pci->decoded) & BIT(index);
 }
 
+static bool mdev_pci_readonly(const struct mdev_pci_region *region,
+			      unsigned int index)
+{
+	return region->flags & MDEV_PCI_READONLY ||
+	       index == VFIO_PCI_ROM_REGION_INDEX;
+}
+
 /* ---- Reading and writing ---- */
 
 /* Returns 1 in the table of MSI-X, 2 in its pending bits, 0 elsewhere. */
@@ -237,8 +244,7 @@ ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 
 	if (!region || offset >= region->size)
 		return -EINVAL;
-	if (write && (region->flags & MDEV_PCI_READONLY ||
-		      index == VFIO_PCI_ROM_REGION_INDEX))
+	if (write && mdev_pci_readonly(region, index))
 		return -EINVAL;
 	count = min_t(u64, count, region->size - offset);
 	if (!count)
@@ -367,7 +373,7 @@ int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 	if (!region || !(vma->vm_flags & VM_SHARED) || size > region->size ||
 	    page > (region->size - size) >> PAGE_SHIFT)
 		return -EINVAL;
-	if (region->flags & MDEV_PCI_READONLY) {
+	if (mdev_pci_readonly(region, index)) {
 		if (vma->vm_flags & VM_WRITE)
 			return -EINVAL;
 		vm_flags_clear(vma, VM_MAYWRITE);
@@ -515,8 +521,7 @@ static int mdev_pci_describe(struct mdev_pci *pci,
 
 	info->size = region->size;
 	info->flags = VFIO_REGION_INFO_FLAG_READ;
-	if (!(region->flags & MDEV_PCI_READONLY) &&
-	    info->index != VFIO_PCI_ROM_REGION_INDEX)
+	if (!mdev_pci_readonly(region, info->index))
 		info->flags |= VFIO_REGION_INFO_FLAG_WRITE;
 	if (region->flags & MDEV_PCI_RAM || region->mmap) {
 		info->flags |= VFIO_REGION_INFO_FLAG_MMAP;

@@ -237,7 +237,7 @@ TEST_F(pci, regions)
 		[1] = { 16, READ | WRITE },
 		[2] = { MDEV_TEST_PCI_RAM, READ | WRITE | MMAP },
 		[4] = { 4096, READ | WRITE },
-		[ROM] = { 2048, READ },
+		[ROM] = { MDEV_TEST_PCI_RAM, READ | MMAP },
 		[CONFIG] = { 4096, READ | WRITE },
 		[MDEV_TEST_PCI_NOTE] = { MDEV_TEST_PCI_NOTE_SIZE,
 					 READ | WRITE | CAPS },
@@ -372,7 +372,7 @@ static const struct word full_words[] = {
 	{ PCI_BASE_ADDRESS_3, 0, 0xffffffff },
 	{ PCI_BASE_ADDRESS_4, 0, 0xfffff000 },
 	{ PCI_SUBSYSTEM_VENDOR_ID, 0x11001af4 },
-	{ PCI_ROM_ADDRESS, 0, 0xfffff801 },
+	{ PCI_ROM_ADDRESS, 0, 0xffff0001 },
 	{ PCI_CAPABILITY_LIST, FULL_PM },
 	{ PCI_INTERRUPT_LINE, 0x100, 0xff },
 	/* power management 1.2, without PME; the state is tested elsewhere */
@@ -603,7 +603,7 @@ TEST_F(pci, bar_sizes)
 		EXPECT_EQ(0xc0000000, cfg(bar, 4) & 0xfffffff0);
 	}
 	ASSERT_EQ(0, set_cfg(PCI_ROM_ADDRESS, 4, ~1U));
-	EXPECT_EQ(2048, ~cfg(PCI_ROM_ADDRESS, 4) + 1);
+	EXPECT_EQ(MDEV_TEST_PCI_RAM, ~cfg(PCI_ROM_ADDRESS, 4) + 1);
 }
 
 TEST_F(pci, config_hooks)
@@ -965,7 +965,9 @@ TEST_F(pci, mmap_memory)
 
 TEST_F(pci, mmap_parts)
 {
+	static const int fixed[] = { MDEV_TEST_PCI_FIXED, ROM };
 	uint32_t *mem;
+	unsigned int i;
 
 	mem = map(2, 0x3000, 0x2000, RW, MAP_SHARED);
 	ASSERT_NE(MAP_FAILED, mem);
@@ -979,11 +981,13 @@ TEST_F(pci, mmap_parts)
 	EXPECT_EQ(8, get(2, 0, 4));
 	munmap(mem, 0x2000);
 	/* what can only be read */
-	mem = map(MDEV_TEST_PCI_FIXED, 0, 0x1000, PROT_READ, MAP_SHARED);
-	ASSERT_NE(MAP_FAILED, mem);
-	EXPECT_EQ(0, mem[0]);
-	EXPECT_EQ(-1, mprotect(mem, 0x1000, RW));
-	munmap(mem, 0x1000);
+	for (i = 0; i < ARRAY_SIZE(fixed); i++) {
+		mem = map(fixed[i], 0, 0x1000, PROT_READ, MAP_SHARED);
+		ASSERT_NE(MAP_FAILED, mem);
+		EXPECT_EQ(0, mem[0]);
+		EXPECT_EQ(-1, mprotect(mem, 0x1000, RW));
+		munmap(mem, 0x1000);
+	}
 }
 
 TEST_F(pci, mmap_refused)
@@ -998,7 +1002,7 @@ TEST_F(pci, mmap_refused)
 		{ 1, 0, 4096, RW, MAP_SHARED },
 		{ 3, 0, 4096, RW, MAP_SHARED },
 		{ CONFIG, 0, 4096, RW, MAP_SHARED },
-		{ ROM, 0, 4096, PROT_READ, MAP_SHARED },
+		{ ROM, 0, 4096, RW, MAP_SHARED },
 		{ MDEV_TEST_PCI_NOTE, 0, 4096, RW, MAP_SHARED },
 		{ MDEV_TEST_PCI_REGIONS, 0, 4096, RW, MAP_SHARED },
 		{ 2, 0, 4096, RW, MAP_PRIVATE },

@@ -168,7 +168,8 @@ static const struct mdev_pci_region full_regions[] = {
 		.write = bytes_write,
 	},
 	[VFIO_PCI_ROM_REGION_INDEX] = {
-		.size = SZ_2K, .width = 2, .read = rom_read,
+		.size = MDEV_TEST_PCI_RAM, .width = 2, .read = rom_read,
+		.mmap = window_mmap,
 	},
 	[MDEV_TEST_PCI_NOTE] = {
 		.size = MDEV_TEST_PCI_NOTE_SIZE, .type = 0x1234, .subtype = 0x5678,
