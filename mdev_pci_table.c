@@ -179,7 +179,7 @@ static int mdev_pci_check_region(struct device *dev,
 		    region->flags & MDEV_PCI_IO)
 			return mdev_pci_wrong(dev, "BAR %u cannot have 64 bits", n);
 	}
-	if ((region->read || region->write) &&
+	if ((region->read || region->write || region->width) &&
 	    (!is_power_of_2(region->width) || region->width > 8 ||
 	     region->min_width > region->width))
 		return mdev_pci_wrong(dev, "region %u: %u to %u bytes wide", n,

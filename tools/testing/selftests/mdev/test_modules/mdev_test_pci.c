@@ -757,6 +757,9 @@ static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
 	case 54:
 		d->migration = NULL;
 		break;
+	case 55:
+		r[MDEV_TEST_PCI_WINDOW].width = 16;
+		break;
 	}
 }
 
