@@ -32,6 +32,8 @@ static unsigned int mdev_pci_cap_size(const struct mdev_pci_cap *cap)
 {
 	if (cap->flags & MDEV_PCI_CAP_EXT)
 		return 4 + cap->size;
+	if (cap->size)
+		return PCI_CAP_SIZEOF - 2 + cap->size;
 	switch (cap->id) {
 	case PCI_CAP_ID_PM:
 		return PCI_PM_SIZEOF;
@@ -44,7 +46,7 @@ static unsigned int mdev_pci_cap_size(const struct mdev_pci_cap *cap)
 	case PCI_CAP_ID_AF:
 		return MDEV_PCI_AF_SIZE;
 	}
-	return PCI_CAP_SIZEOF - 2 + cap->size;
+	return PCI_CAP_SIZEOF - 2;
 }
 
 /* Returns the offset of capability @n; @end is the offset behind it. */

@@ -760,6 +760,10 @@ static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
 	case 55:
 		r[MDEV_TEST_PCI_WINDOW].width = 16;
 		break;
+	case 56:
+		c[0].data = full_regions;
+		c[0].size = sizeof(full_regions);
+		break;
 	}
 }
 
