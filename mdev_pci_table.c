@@ -23,6 +23,9 @@
 #define MDEV_PCI_IO_MIN		4
 #define MDEV_PCI_IO_MAX		256
 
+/* fields and memory; a stream, which is in one piece of memory, has a bit more */
+#define MDEV_PCI_STATE_MAX	(INT_MAX - SZ_64K)
+
 #define mdev_pci_wrong(dev, fmt, ...) \
 	({ dev_err(dev, "PCI tables: " fmt "\n", ##__VA_ARGS__); -EINVAL; })
 
@@ -193,6 +196,7 @@ static int mdev_pci_check_migration(struct device *dev,
 				    const struct mdev_pci_desc *desc)
 {
 	const struct mdev_pci_migration *mig = desc->migration;
+	u64 size = 0;
 	unsigned int i;
 
 	if (!mig->version || mig->min_version > mig->version)
@@ -207,7 +211,13 @@ static int mdev_pci_check_migration(struct device *dev,
 		    !field->count || field->version > mig->version ||
 		    field->offset + field->size * field->count > mig->state_size)
 			return mdev_pci_wrong(dev, "migration: field %u", i);
+		size += field->size * field->count;
 	}
+	for (i = 0; i < desc->nr_regions; i++)
+		if (desc->regions[i].flags & MDEV_PCI_RAM)
+			size += desc->regions[i].size;
+	if (size > MDEV_PCI_STATE_MAX)
+		return mdev_pci_wrong(dev, "migration: %llu bytes", size);
 	return 0;
 }
 

@@ -272,7 +272,8 @@ struct mdev_pci_field {
  * @resume: optional: undo @quiesce. If another state was loaded in between, INTA is low.
  *	Each @quiesce is followed by one @resume, but there may be a reset in between.
  *
- * Configuration space and MDEV_PCI_RAM migrate, too. The level of an interrupt does not:
+ * Configuration space and MDEV_PCI_RAM migrate, too; all of it has to be less than 2 GiB,
+ * as a stream is kept in kernel memory. The level of an interrupt does not:
  * it follows from the state, and @resume sets it by mdev_pci_set_intx().
  */
 struct mdev_pci_migration {

@@ -764,6 +764,9 @@ static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
 		c[0].data = full_regions;
 		c[0].size = sizeof(full_regions);
 		break;
+	case 57:
+		r[2].size = SZ_2G;
+		break;
 	}
 }
 
