@@ -109,6 +109,8 @@ static int mdev_pci_check_type(struct device *dev,
 			       const struct mdev_pci_parent *parent,
 			       const struct mdev_pci_type *type)
 {
+	int ret;
+
 	if (!type->name || !type->desc || mdev_pci_units(type) > INT_MAX) {
 		dev_err(dev, "PCI tables: a type without name or desc\n");
 		return -EINVAL;
@@ -117,7 +119,13 @@ static int mdev_pci_check_type(struct device *dev,
 		dev_err(dev, "PCI tables: type %s cannot migrate\n", type->name);
 		return -EINVAL;
 	}
-	return mdev_pci_check_desc(dev, type->desc);
+	ret = mdev_pci_check_desc(dev, type->desc);
+	if (!ret && parent->ops.dma_unmap == mdev_pci_dma_unmap &&
+	    !type->desc->ops->unpin) {
+		dev_err(dev, "PCI tables: type %s has no unpin\n", type->name);
+		return -EINVAL;
+	}
+	return ret;
 }
 
 static int mdev_pci_alloc_groups(struct mdev_pci_parent *parent)

@@ -739,7 +739,8 @@ int mdev_pci_migration_get_data_size(struct mdev_device *mdev,
 	.migration_get_data_size = mdev_pci_migration_get_data_size
 
 /**
- * MDEV_PCI_DMA_OPS - the kit's ops for a vendor that calls mdev_pci_pin_pages()
+ * MDEV_PCI_DMA_OPS - the kit's ops for a vendor that calls mdev_pci_pin_pages(); all types
+ * need &mdev_pci_ops.unpin
  */
 #define MDEV_PCI_DMA_OPS					\
 	.dma_unmap		= mdev_pci_dma_unmap

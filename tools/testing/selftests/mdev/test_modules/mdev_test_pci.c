@@ -468,7 +468,15 @@ static const struct mdev_pci_ops test_ops = {
 	.unpin		= test_unpin,
 };
 
-static const struct mdev_pci_ops none_ops = {};
+/* it pins nothing */
+static void none_unpin(struct mdev_pci *pci, struct mdev_pci_pin *pin)
+{
+}
+
+static const struct mdev_pci_ops none_ops = { .unpin = none_unpin };
+
+/* those of a vendor's mistake */
+static const struct mdev_pci_ops no_unpin_ops = {};
 
 /* ---- Migration ---- */
 
@@ -766,6 +774,9 @@ static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
 		break;
 	case 57:
 		r[2].size = SZ_2G;
+		break;
+	case 58:
+		d->ops = &no_unpin_ops;
 		break;
 	}
 }
