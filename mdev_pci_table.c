@@ -96,7 +96,8 @@ static bool mdev_pci_msix_fits(const struct mdev_pci_desc *desc, u32 where,
 	if (bar >= MDEV_PCI_BARS || bar >= desc->nr_regions)
 		return false;
 	region = &desc->regions[bar];
-	return !(region->flags & MDEV_PCI_IO) && offset < region->size &&
+	return !(region->flags & (MDEV_PCI_IO | MDEV_PCI_RAM)) &&
+	       !region->access && offset < region->size &&
 	       size <= region->size - offset;
 }
 

@@ -99,7 +99,10 @@ struct virqfd;
  * The command register and the power state decide whether a BAR is decoded. One that is
  * not reads as ones and ignores writes, and none of the callbacks is called.
  *
- * While the device is stopped for migration, reads and writes fail with -EBUSY.
+ * While the device is stopped for migration, reads and writes fail with -EBUSY. The
+ * migration waits for @read and @write, but not for an @access that has begun, because
+ * that uses user memory: it can go on while the device is stopped and while a state is
+ * loaded. So what migrates must not depend on it, or the vendor has to see to that.
  */
 struct mdev_pci_region {
 	u64 size;
@@ -168,7 +171,8 @@ struct mdev_pci_cap {
 /**
  * MDEV_PCI_CAP_MSIX - message signalled interrupts with a table
  * @_vectors: how many
- * @_bar: the BAR that holds the table and the pending bits; a memory BAR
+ * @_bar: the BAR that holds the table and the pending bits; a memory BAR, without
+ *	MDEV_PCI_RAM and @access
  * @_table: where the table is in it, @_vectors * 16 bytes
  * @_pba: where the pending bits are in it
  *
@@ -268,7 +272,7 @@ struct mdev_pci_field {
  * @check: optional: can a device be in this state? @state is a copy that fits @fields. It
  *	comes from user space and can contain anything else. Returns 0 or a negative errno.
  * @quiesce: optional: stop the device. After it, the state must not change by itself. No
- *	callback of a register runs between @quiesce and @resume.
+ *	callback of a register runs between @quiesce and @resume, except for an @access.
  * @resume: optional: undo @quiesce. If another state was loaded in between, INTA is low.
  *	Each @quiesce is followed by one @resume, but there may be a reset in between.
  *
@@ -307,7 +311,10 @@ struct mdev_pci_migration {
  * @reset: optional: set all registers to their values after a reset. The kit has reset
  *	configuration space and interrupts. Called for VFIO_DEVICE_RESET, when a guest
  *	resets the function, before @open and before @close. Callbacks of registers can run
- *	at the same time.
+ *	at the same time. A device that can raise its interrupt concurrently, from one of
+ *	these or a timer, has to set the level here as well, under the lock under which it
+ *	does that: the interrupt may have been raised after the kit has reset it. The device
+ *	must not use the guest's memory any more when this returns.
  * @open: optional: the device is opened. Returns 0 or a negative errno.
  * @close: optional: the device is closed: stop all that runs by itself, and wait for it
  * @config_read: optional: the guest reads @width bytes at @offset in configuration space,
@@ -316,7 +323,8 @@ struct mdev_pci_migration {
  *	instead, or @val. Only the bits change that are writable.
  * @config_written: optional: the guest has written there; see mdev_pci_read_config()
  * @ioctl: optional: an ioctl that the kit does not know; -ENOTTY if the vendor does not
- *	know it either
+ *	know it either. It can be called at any time while the device is open, also while it
+ *	is stopped for migration and while a state is loaded.
  * @unpin: needed for mdev_pci_pin_pages(): stop using @pin, for good. The kit unpins the
  *	memory when this returns. It must not wait for a callback of a register, and must
  *	not free @pin.

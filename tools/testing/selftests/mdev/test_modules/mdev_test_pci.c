@@ -778,6 +778,12 @@ static void spoil(struct mdev_pci_type *t, struct mdev_pci_desc *d,
 	case 58:
 		d->ops = &no_unpin_ops;
 		break;
+	case 59:
+		r[4].flags = MDEV_PCI_RAM;
+		break;
+	case 60:
+		r[4].access = note_access;
+		break;
 	}
 }
 

@@ -20,7 +20,7 @@
 #define MDEV_TEST_PCI_BLOCKS	15	/* of BAR 1: reading it blocks when told to */
 
 /* mistakes in tables that the module's parameter "wrong" makes, from 1 on */
-#define MDEV_TEST_PCI_MISTAKES	58
+#define MDEV_TEST_PCI_MISTAKES	60
 
 /* how often something was asked of the vendor */
 struct mdev_test_pci_counts {
