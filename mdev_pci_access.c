@@ -140,7 +140,8 @@ static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
  *
  * Context: process context, sleeps.
  * Return: the number of bytes read; -EINVAL if there is no region at this offset; -EBUSY if
- * the device is stopped for migration; -EFAULT; an errno of the vendor's.
+ * the device is stopped for migration; -EINTR if the caller was killed; -EFAULT; an errno
+ * of the vendor's.
  */
 ssize_t mdev_pci_read(struct mdev_device *mdev, char __user *buf, size_t count,
 		      loff_t *ppos)

@@ -6,6 +6,7 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -84,6 +85,13 @@ static void mdev_pci_write_piece(struct mdev_pci *pci,
 	    width < region->min_width || !mdev_pci_decoded(pci, index))
 		return;
 	region->write(pci, region, offset, width, val);
+}
+
+/* An access can have 2 GiB: let others run, and end it if the task was killed. */
+static bool mdev_pci_gives_up(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
 }
 
 /* Access piece by piece, from the lowest address on. */
@@ -187,6 +195,8 @@ mdev_pci_access_split(struct mdev_pci *pci, const struct mdev_pci_region *region
 	size_t done, part;
 
 	for (done = 0; done < count; done += part) {
+		if (mdev_pci_gives_up())
+			return done ?: -EINTR;
 		part = min(count - done, sizeof(data));
 		if (write && copy_from_user(data, buf + done, part))
 			return done ?: -EFAULT;
@@ -220,6 +230,8 @@ static noinline ssize_t mdev_pci_access_undecoded(char __user *buf,
 
 	memset(ones, 0xff, sizeof(ones));
 	for (done = 0; done < count && !write; done += part) {
+		if (mdev_pci_gives_up())
+			return done ?: -EINTR;
 		part = min(count - done, sizeof(ones));
 		if (copy_to_user(buf + done, ones, part))
 			return done ?: -EFAULT;
