@@ -350,6 +350,8 @@ static void mtty_reset(struct mdev_pci *pci)
 
 	spin_lock_bh(&mtty->lock);
 	memset(mtty->uarts, 0, sizeof(mtty->uarts));
+	/* one may have raised the interrupt since the kit has lowered it */
+	mtty_update_irq(mtty);
 	spin_unlock_bh(&mtty->lock);
 }
 
