@@ -8,7 +8,7 @@
  */
 #include <linux/mdev_pci.h>
 #include <linux/module.h>
-#include <linux/string.h>
+#include <linux/spinlock.h>
 
 #define HELLO_ID	0x0
 #define HELLO_SCRATCH	0x4
@@ -43,15 +43,20 @@ static u64 hello_read(struct mdev_pci *pci, const struct mdev_pci_region *bar,
 	return U64_MAX;
 }
 
+/* of two writes, the last one decides on the register and on the interrupt */
+static DEFINE_SPINLOCK(hello_lock);
+
 static void hello_write(struct mdev_pci *pci, const struct mdev_pci_region *bar,
 			u64 offset, unsigned int width, u64 val)
 {
+	spin_lock(&hello_lock);
 	if (offset == HELLO_SCRATCH) {
 		WRITE_ONCE(hello_regs(pci)->scratch, val);
 	} else if (offset == HELLO_IRQ) {
 		WRITE_ONCE(hello_regs(pci)->irq, val & 1);
 		mdev_pci_set_irq(pci, val & 1);
 	}
+	spin_unlock(&hello_lock);
 }
 
 static const struct mdev_pci_region hello_regions[] = {
@@ -65,7 +70,8 @@ static const struct mdev_pci_cap hello_caps[] = { MDEV_PCI_CAP_MSI(1) };
 
 static void hello_reset(struct mdev_pci *pci)
 {
-	memset(hello_regs(pci), 0, sizeof(struct hello_regs));
+	hello_write(pci, NULL, HELLO_SCRATCH, 4, 0);
+	hello_write(pci, NULL, HELLO_IRQ, 4, 0);
 }
 
 static const struct mdev_pci_ops hello_ops = { .reset = hello_reset };
