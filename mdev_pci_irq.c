@@ -11,6 +11,7 @@
 #include <linux/eventfd.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pci_regs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -271,6 +272,7 @@ static int mdev_pci_swap_triggers(struct mdev_pci *pci, u32 index, u32 start,
 {
 	u32 i;
 
+	lockdep_assert_held(&pci->irq_mutex);
 	lockdep_assert_held(&pci->lock);
 	switch (index) {
 	case REQ:
@@ -340,6 +342,7 @@ out_put:
 /* Without an eventfd to signal, INTA needs none that unmasks it. */
 static void mdev_pci_no_unmask(struct mdev_pci *pci, u32 index)
 {
+	lockdep_assert_held(&pci->irq_mutex);
 	if (index == INTX)
 		mdev_virqfd_disable(pci->mdev, &pci->unmask);
 }
@@ -432,6 +435,7 @@ int mdev_pci_signal_request(struct mdev_pci *pci)
 	return mdev_pci_poke(pci, REQ, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1, NULL);
 }
 
+/* Runs in a work that is waited for under irq_mutex. */
 static void mdev_pci_unmasked(void *arg, void *data)
 {
 	mdev_pci_poke(arg, INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, NULL);
@@ -440,12 +444,8 @@ static void mdev_pci_unmasked(void *arg, void *data)
 /* Set the eventfd that unmasks INTA, instead of the one that is there. */
 static int mdev_pci_set_unmask(struct mdev_pci *pci, s32 fd)
 {
-	bool on;
-
-	spin_lock_irq(&pci->lock);
-	on = pci->intx;
-	spin_unlock_irq(&pci->lock);
-	if (!on)
+	lockdep_assert_held(&pci->irq_mutex);
+	if (!pci->intx)
 		return -EINVAL;
 	mdev_virqfd_disable(pci->mdev, &pci->unmask);
 	if (fd == -1)
@@ -493,6 +493,7 @@ static int mdev_pci_do_set_irqs(struct mdev_pci *pci,
 {
 	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
 
+	lockdep_assert_held(&pci->irq_mutex);
 	if (!set->count) {
 		mdev_pci_disable(pci, set->index);
 		return 0;
@@ -531,7 +532,11 @@ long mdev_pci_set_irqs(struct mdev_pci *pci, void __user *arg)
 		if (IS_ERR(data))
 			return PTR_ERR(data);
 	}
-	ret = mdev_pci_do_set_irqs(pci, &set, data);
+	ret = mutex_lock_killable(&pci->irq_mutex);
+	if (!ret) {
+		ret = mdev_pci_do_set_irqs(pci, &set, data);
+		mutex_unlock(&pci->irq_mutex);
+	}
 	kfree(data);
 	return ret;
 }
@@ -564,6 +569,7 @@ int mdev_pci_irq_init(struct mdev_pci *pci)
 	unsigned int max = mdev_pci_max_vectors(pci);
 	size_t size = BITS_TO_LONGS(max) * sizeof(long);
 
+	mutex_init(&pci->irq_mutex);
 	spin_lock_init(&pci->lock);
 	init_irq_work(&pci->irq_work, mdev_pci_irq_work);
 	pci->irq_index = NONE;
@@ -581,6 +587,7 @@ void mdev_pci_irq_exit(struct mdev_pci *pci)
 {
 	irq_work_sync(&pci->irq_work);
 	kfree(pci->vectors);
+	mutex_destroy(&pci->irq_mutex);
 }
 
 /* The device is closed: remove all eventfds. */
@@ -588,8 +595,10 @@ void mdev_pci_irq_release(struct mdev_pci *pci)
 {
 	u32 index;
 
+	mutex_lock(&pci->irq_mutex);
 	for (index = 0; index < VFIO_PCI_NUM_IRQS; index++)
 		mdev_pci_disable(pci, index);
+	mutex_unlock(&pci->irq_mutex);
 	/* an interrupt that was raised until now must not reach the next opener */
 	irq_work_sync(&pci->irq_work);
 	spin_lock_irq(&pci->lock);

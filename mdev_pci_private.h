@@ -32,11 +32,12 @@
  *	line_masked	INTA is masked, by the VMM or because it was signalled
  *	irq_index	which of MSI and MSI-X has eventfds; VFIO_PCI_NUM_IRQS if none
  *	intx, request, vectors
- *			the eventfds; not both those of INTx and of MSI or MSI-X
+ *			the eventfds; not both those of INTx and of MSI or MSI-X. They and
+ *			irq_index change under irq_mutex and lock: either is enough to read.
  *	vectors_pending	vectors to signal as soon as possible
  *	line_wanted, vectors_wanted, irq_work
  *			what the vendor has set where lock cannot be taken, on PREEMPT_RT
- *	unmask		VFIO's: the eventfd that unmasks INTA
+ *	unmask		VFIO's: the eventfd that unmasks INTA. Under irq_mutex.
  *	ram		the memory of MDEV_PCI_RAM by region, from open to release
  *	mapping		the address space of all mappings; set by the first one, cleared at
  *			release
@@ -45,10 +46,13 @@
  *			state_mutex.
  *	pins		memory that is pinned or is being pinned; under pins_lock
  *
- * Locks, outermost first: state_mutex, lock; pins_lock. Eventfds are signalled under
- * lock. Code that runs when an eventfd is signalled must not take it, or a VMM could
- * deadlock two devices by connecting the eventfds of each to the other. So a work does the
- * unmasking.
+ * Locks, outermost first: state_mutex, lock; irq_mutex, lock; pins_lock. The mutexes are
+ * not nested. mdev_virqfd_disable() waits, under irq_mutex, for the work that unmasks INTA,
+ * which takes only lock.
+ *
+ * Eventfds are signalled under lock. Code that runs when an eventfd is signalled must not
+ * take it, or a VMM could deadlock two devices by connecting the eventfds of each to the
+ * other. So a work does the unmasking.
  *
  * User memory is accessed under no lock, and not between mdev_pci_enter() and
  * mdev_pci_leave(), because it may never become present.

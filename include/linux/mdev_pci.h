@@ -472,6 +472,7 @@ struct mdev_pci {
 	unsigned long *vectors_pending;
 	unsigned long *vectors_wanted;
 	struct irq_work irq_work;
+	struct mutex irq_mutex;		/* what the VMM sets: eventfds, unmask */
 	struct virqfd *unmask;
 	void **ram;
 	struct address_space *mapping;

@@ -1343,6 +1343,51 @@ TEST_F(pci, set_irqs_bad_data)
 	EXPECT_EQ(0, signals(fd));
 }
 
+static void *set_irqs_often(void *arg)
+{
+	long end = now_ms() + 500, bad = 0;
+	int fds[16], fd = *(int *)arg, i, ret;
+
+	for (i = 0; i < 16; i++)
+		fds[i] = fd;
+	while (now_ms() < end) {
+		/* fails if another thread has just switched it off, or another kind on */
+		irq_trigger(INTX, 0, fd);
+		ret = vfio_set_irqs(dev, UNMASK | EFD, INTX, 0, 1, &fd);
+		bad += ret && ret != -EINVAL;
+		bad += irq_off(INTX) != 0;
+		set_vectors(MSIX, 0, 16, fds);
+		bad += irq_off(MSIX) != 0;
+	}
+	return (void *)bad;
+}
+
+/* what threads set at the same time is set one after the other, and nothing of it stays */
+TEST_F(pci, set_irqs_at_once)
+{
+	int efd = efd_new(), other = efd_new(), i, j;
+	pthread_t threads[3];
+	void *bad;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, set_irqs_often,
+					    &efd));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, pthread_join(threads[i], &bad));
+		EXPECT_EQ(0, (long)bad);
+	}
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, irq_trigger(MSIX, 15, other));
+		for (j = 0; j < 16; j++)
+			ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_SIGNAL, j, 0));
+		EXPECT_EQ(0, signals(efd));
+		EXPECT_EQ(1, signals(other));
+		vfio_close(&self->vc);
+		ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
+		dev = self->vc.device;
+	}
+}
+
 /* everything at once, for a while: nothing but errnos comes of it */
 static void *storm(void *role)
 {
