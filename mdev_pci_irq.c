@@ -364,28 +364,36 @@ static bool mdev_pci_is_on(struct mdev_pci *pci, u32 index)
 	return *mdev_pci_trigger(pci, index, 0);
 }
 
-/* Switch an index off, one eventfd after the other: this allocates nothing, so cannot fail. */
-static void mdev_pci_disable(struct mdev_pci *pci, u32 index)
+/*
+ * Remove @count eventfds from @triggers on, all that @index has, one after the other: this
+ * allocates nothing, so cannot fail.
+ */
+static void mdev_pci_drop(struct mdev_pci *pci, u32 index,
+			  struct eventfd_ctx **triggers, u32 count)
 {
 	struct eventfd_ctx *ctx;
-	bool was_on;
-	u32 i = 0;
+	u32 i;
 
-	mdev_pci_no_unmask(pci, index);
-	do {
+	lockdep_assert_held(&pci->irq_mutex);
+	for (i = 0; i < count; i++) {
 		ctx = NULL;
 		spin_lock_irq(&pci->lock);
-		was_on = i < mdev_pci_nr_irqs(pci, index) &&
-			 mdev_pci_is_on(pci, index);
-		if (was_on)
-			swap(ctx, *mdev_pci_trigger(pci, index, i));
-		else
-			mdev_pci_is_off(pci, index);
+		swap(ctx, triggers[i]);
 		spin_unlock_irq(&pci->lock);
-		i++;
 		if (ctx)
 			eventfd_ctx_put(ctx);
-	} while (was_on);
+	}
+	spin_lock_irq(&pci->lock);
+	mdev_pci_is_off(pci, index);
+	spin_unlock_irq(&pci->lock);
+}
+
+static void mdev_pci_disable(struct mdev_pci *pci, u32 index)
+{
+	mdev_pci_no_unmask(pci, index);
+	if (mdev_pci_is_on(pci, index))
+		mdev_pci_drop(pci, index, mdev_pci_trigger(pci, index, 0),
+			      mdev_pci_nr_irqs(pci, index));
 }
 
 static bool mdev_pci_on(const u8 *bools, u32 i)
@@ -593,11 +601,12 @@ void mdev_pci_irq_exit(struct mdev_pci *pci)
 /* The device is closed: remove all eventfds. */
 void mdev_pci_irq_release(struct mdev_pci *pci)
 {
-	u32 index;
-
 	mutex_lock(&pci->irq_mutex);
-	for (index = 0; index < VFIO_PCI_NUM_IRQS; index++)
-		mdev_pci_disable(pci, index);
+	mdev_pci_disable(pci, INTX);
+	mdev_pci_disable(pci, REQ);
+	/* whichever of MSI and MSI-X is on, if any */
+	mdev_pci_drop(pci, pci->irq_index, pci->vectors,
+		      mdev_pci_max_vectors(pci));
 	mutex_unlock(&pci->irq_mutex);
 	/* an interrupt that was raised until now must not reach the next opener */
 	irq_work_sync(&pci->irq_work);
