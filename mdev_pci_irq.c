@@ -67,15 +67,17 @@ static void mdev_pci_send(struct mdev_pci *pci, unsigned int vector)
 		__set_bit(vector, pci->vectors_pending);
 }
 
+/* Interrupts are not off for longer than it takes to signal one of them. */
 static void mdev_pci_send_pending(struct mdev_pci *pci, unsigned int start,
 				  unsigned int count)
 {
-	unsigned int vector = start;
+	unsigned int vector;
 
-	lockdep_assert_held(&pci->lock);
-	for_each_set_bit_from(vector, pci->vectors_pending, start + count) {
-		__clear_bit(vector, pci->vectors_pending);
-		mdev_pci_send(pci, vector);
+	for (vector = start; vector < start + count; vector++) {
+		spin_lock_irq(&pci->lock);
+		if (__test_and_clear_bit(vector, pci->vectors_pending))
+			mdev_pci_send(pci, vector);
+		spin_unlock_irq(&pci->lock);
 	}
 }
 
@@ -227,12 +229,12 @@ EXPORT_SYMBOL_GPL(mdev_pci_set_irq);
 /* While the device is stopped for migration, interrupts are kept and not signalled. */
 void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back)
 {
-	lockdep_assert_held(&pci->lock);
+	spin_lock_irq(&pci->lock);
 	pci->holds_back = hold_back;
-	if (hold_back)
-		return;
-	mdev_pci_send_pending(pci, 0, mdev_pci_max_vectors(pci));
 	mdev_pci_irq_update(pci);
+	spin_unlock_irq(&pci->lock);
+	if (!hold_back)
+		mdev_pci_send_pending(pci, 0, mdev_pci_max_vectors(pci));
 }
 
 /* Reset the device, but not how its interrupts are signalled, as vfio-pci does. */
@@ -298,9 +300,7 @@ static int mdev_pci_swap_triggers(struct mdev_pci *pci, u32 index, u32 start,
 		return 0;
 	for (i = 0; i < count; i++)
 		swap(pci->vectors[start + i], ctxs[i]);
-	if (mdev_pci_has_vectors(pci))
-		mdev_pci_send_pending(pci, start, count);
-	else
+	if (!mdev_pci_has_vectors(pci))
 		mdev_pci_is_off(pci, index);
 	return 0;
 }
@@ -329,6 +329,8 @@ static int mdev_pci_set_triggers(struct mdev_pci *pci, u32 index, u32 start,
 	spin_lock_irq(&pci->lock);
 	ret = mdev_pci_swap_triggers(pci, index, start, count, ctxs);
 	spin_unlock_irq(&pci->lock);
+	if (!ret && (index == MSI || index == MSIX))
+		mdev_pci_send_pending(pci, start, count);
 
 out_put:
 	/* the old ones, or the new ones that were refused */
@@ -401,39 +403,44 @@ static bool mdev_pci_on(const u8 *bools, u32 i)
 	return !bools || bools[i];
 }
 
-/* Signal interrupts on request, which VMMs test with. */
-static void mdev_pci_fire(struct mdev_pci *pci, u32 index, u32 start, u32 count,
-			  const u8 *bools)
+/* @i: among the interrupts of @index */
+static int mdev_pci_poke_one(struct mdev_pci *pci, u32 index, u32 action, u32 i)
 {
 	struct eventfd_ctx *ctx;
-	u32 i;
 
-	for (i = 0; i < count; i++) {
-		ctx = *mdev_pci_trigger(pci, index, start + i);
-		if (ctx && mdev_pci_on(bools, i))
+	lockdep_assert_held(&pci->lock);
+	if (!mdev_pci_is_on(pci, index))
+		return -EINVAL;
+	if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
+		/* on request, which VMMs test with */
+		ctx = *mdev_pci_trigger(pci, index, i);
+		if (ctx)
 			eventfd_signal(ctx);
+		return 0;
 	}
+	pci->line_masked = action == VFIO_IRQ_SET_ACTION_MASK;
+	/* signals again if it still is high */
+	mdev_pci_irq_update(pci);
+	return 0;
 }
 
-/* @bools: for each of them, whether it is meant; NULL means all */
+/*
+ * @bools: for each of them, whether it is meant; NULL means all. As in
+ * mdev_pci_send_pending(), one after the other.
+ */
 static int mdev_pci_poke(struct mdev_pci *pci, u32 index, u32 action, u32 start,
 			 u32 count, const u8 *bools)
 {
 	int ret = 0;
+	u32 i;
 
-	if (bools && !memchr_inv(bools, 0, count))
-		return 0;
-	spin_lock_irq(&pci->lock);
-	if (!mdev_pci_is_on(pci, index)) {
-		ret = -EINVAL;
-	} else if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
-		mdev_pci_fire(pci, index, start, count, bools);
-	} else {
-		pci->line_masked = action == VFIO_IRQ_SET_ACTION_MASK;
-		/* signals again if it still is high */
-		mdev_pci_irq_update(pci);
+	for (i = 0; i < count && !ret; i++) {
+		if (!mdev_pci_on(bools, i))
+			continue;
+		spin_lock_irq(&pci->lock);
+		ret = mdev_pci_poke_one(pci, index, action, start + i);
+		spin_unlock_irq(&pci->lock);
 	}
-	spin_unlock_irq(&pci->lock);
 	return ret;
 }
 

@@ -598,13 +598,6 @@ static bool mdev_pci_streams(enum vfio_device_mig_state state)
 	       state == VFIO_DEVICE_STATE_RESUMING;
 }
 
-static void mdev_pci_hold_back(struct mdev_pci *pci, bool hold_back)
-{
-	spin_lock_irq(&pci->lock);
-	mdev_pci_irq_hold_back(pci, hold_back);
-	spin_unlock_irq(&pci->lock);
-}
-
 /* Keep accesses from beginning, and wait for those under way; undone if we are killed. */
 static int mdev_pci_shut(struct mdev_pci *pci)
 {
@@ -631,7 +624,7 @@ static int mdev_pci_stop(struct mdev_pci *pci)
 		mig->quiesce(pci);
 	/* signal first what the vendor has raised until now */
 	irq_work_sync(&pci->irq_work);
-	mdev_pci_hold_back(pci, true);
+	mdev_pci_irq_hold_back(pci, true);
 	pci->quiet = true;
 	return 0;
 }
@@ -644,7 +637,7 @@ static void mdev_pci_go_on(struct mdev_pci *pci)
 	if (!pci->quiet)
 		return;
 	pci->quiet = false;
-	mdev_pci_hold_back(pci, false);
+	mdev_pci_irq_hold_back(pci, false);
 	if (mig->resume)
 		mig->resume(pci);
 	atomic_sub(MDEV_PCI_SHUT, &pci->active);
