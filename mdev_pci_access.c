@@ -47,13 +47,13 @@ static unsigned int mdev_pci_config_do_write(struct mdev_pci *pci,
 
 	lockdep_assert_held(&pci->lock);
 	mdev_pci_config_put(pci, offset, width, val);
-	/* the write may have enabled INTA in the command register */
-	mdev_pci_irq_update(pci);
-
 	reset = mdev_pci_wants_reset(pci, offset, width, val) ||
 		(was_in_d3 && !mdev_pci_in_d3(pci) &&
 		 !(pci->config[pci->pm + PCI_PM_CTRL] &
 		   PCI_PM_CTRL_NO_SOFT_RESET));
+	/* the write may have enabled INTA, in the command register or by D0 */
+	if (!reset)
+		mdev_pci_irq_update(pci);
 	return (reset ? MDEV_PCI_THEN_RESET : 0) |
 	       (was & ~pci->decoded ? MDEV_PCI_THEN_REVOKE : 0);
 }

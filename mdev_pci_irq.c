@@ -50,6 +50,7 @@ void mdev_pci_irq_update(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->lock);
 	if (!pci->line || pci->line_masked || !pci->intx || pci->holds_back ||
+	    mdev_pci_in_d3(pci) ||
 	    pci->config[PCI_COMMAND + 1] & (PCI_COMMAND_INTX_DISABLE >> 8))
 		return;
 	pci->line_masked = true;
@@ -59,7 +60,9 @@ void mdev_pci_irq_update(struct mdev_pci *pci)
 static void mdev_pci_send(struct mdev_pci *pci, unsigned int vector)
 {
 	lockdep_assert_held(&pci->lock);
-	if (pci->irq_index == NONE || vector >= pci->nr_vectors[pci->irq_index == MSIX])
+	if (pci->irq_index == NONE ||
+	    vector >= pci->nr_vectors[pci->irq_index == MSIX] ||
+	    mdev_pci_in_d3(pci))
 		return;
 	if (pci->vectors[vector] && !pci->holds_back)
 		eventfd_signal(pci->vectors[vector]);
@@ -172,8 +175,9 @@ static void mdev_pci_defer_line(struct mdev_pci *pci, bool level, bool message)
  * @pci: the device, which has &mdev_pci_desc.intx
  * @level: an interrupt is pending
  *
- * A high level is signalled as soon as the VMM has set an eventfd, has not masked it, and
- * the command register enables it. The level is low after a reset.
+ * A high level is signalled as soon as the VMM has set an eventfd, has not masked it, the
+ * command register enables it, and the device is not in D3hot. The level is low after a
+ * reset.
  *
  * Context: any, from @init to @exit.
  */
@@ -191,8 +195,9 @@ EXPORT_SYMBOL_GPL(mdev_pci_set_intx);
  * @pci: the device
  * @vector: of MSI or MSI-X, from 0 on
  *
- * The message is lost if neither MSI nor MSI-X has eventfds, or if there is no such vector.
- * A vector of MSI-X that has no eventfd stays pending as long as others have one.
+ * The message is lost if neither MSI nor MSI-X has eventfds, if there is no such vector, or
+ * if the device is in D3hot. A vector of MSI-X that has no eventfd stays pending as long as
+ * others have one. It does not matter whether the device is bus master.
  *
  * Context: any, from @init to @exit.
  */

@@ -1137,6 +1137,41 @@ static int set_vectors(int index, int start, int count, const int *fds)
 	return vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, set);
 }
 
+/* in D3hot a device is silent, but for a level that it still has in D0 */
+TEST_F(pci, irqs_in_d3)
+{
+	int efd = efd_new(), pm = FULL_PM + 4, index;
+
+	for (index = MSI; index <= MSIX; index++) {
+		ASSERT_EQ(0, irq_trigger(index, 0, efd));
+		ASSERT_EQ(0, set_cfg(pm, 1, 3));
+		ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_SIGNAL, 0, 0));
+		ASSERT_EQ(0, set_cfg(pm, 1, 0));
+		EXPECT_EQ(0, signals(efd));
+		ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_SIGNAL, 0, 0));
+		EXPECT_EQ(1, signals(efd));
+		ASSERT_EQ(0, irq_off(index));
+	}
+	/* D0 is a reset, after which the level is low */
+	ASSERT_EQ(0, irq_trigger(INTX, 0, efd));
+	ASSERT_EQ(0, set_cfg(pm, 1, 3));
+	ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_INTX, 1, 0));
+	EXPECT_EQ(0, signals(efd));
+	ASSERT_EQ(0, set_cfg(pm, 1, 0));
+	EXPECT_EQ(0, signals(efd));
+	EXPECT_EQ(0x10, cfg(PCI_STATUS, 1));
+
+	/* or not, if it says so */
+	ASSERT_EQ(0, device_change(self->uuid, &self->vc, SMALL));
+	ASSERT_EQ(0, irq_trigger(INTX, 0, efd));
+	ASSERT_EQ(0, set_cfg(SMALL_PM + 4, 1, 3));
+	ASSERT_EQ(0, raise_irq(MDEV_TEST_PCI_INTX, 1, 0));
+	EXPECT_EQ(0, irq_do(UNMASK, INTX));
+	EXPECT_EQ(0, signals(efd));
+	ASSERT_EQ(0, set_cfg(SMALL_PM + 4, 1, 0));
+	EXPECT_EQ(1, signals(efd));
+}
+
 TEST_F(pci, messages)
 {
 	int index, nr, i, hard = 0, fds[16], bad[16];
