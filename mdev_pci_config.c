@@ -139,7 +139,7 @@ static bool mdev_pci_config_fits(const struct mdev_pci *pci,
  * @offset: in configuration space
  * @width: 1 to 4 bytes, within four aligned ones
  *
- * Context: any.
+ * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  * Return: the value; all ones if @offset or @width is not valid.
  */
 u32 mdev_pci_read_config(struct mdev_pci *pci, unsigned int offset,
@@ -167,7 +167,7 @@ EXPORT_SYMBOL_GPL(mdev_pci_read_config);
  * This has no effect but the new contents. Read-only bits do not migrate: the vendor sets
  * them again in its @resume.
  *
- * Context: any.
+ * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  */
 void mdev_pci_set_config(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width, u32 val)

@@ -41,8 +41,10 @@
  * lock of its own.
  *
  * The spinlock of a device, taken with interrupts off, protects configuration space and
- * interrupts. It is not held while a vendor is called, so the functions that take it,
- * mdev_pci_set_intx() for one, can be called under the vendor's locks and in any context.
+ * interrupts. It is not held while a vendor is called, so the functions that take it can be
+ * called under the vendor's locks. Those that raise interrupts, mdev_pci_set_intx() for
+ * one, can be called in any context; mdev_pci_command(), mdev_pci_read_config() and
+ * mdev_pci_set_config() in any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  *
  * @reset, @quiesce, @resume and @check of one device run one at a time, under a mutex.
  * They must not wait for a callback of a register.
@@ -606,7 +608,7 @@ unsigned int mdev_pci_find_capability(struct mdev_pci *pci, u8 id);
  * mdev_pci_command - the value of the command register
  * @pci: the device
  *
- * Context: any.
+ * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  * Return: PCI_COMMAND_MASTER etc.
  */
 static inline u16 mdev_pci_command(struct mdev_pci *pci)
