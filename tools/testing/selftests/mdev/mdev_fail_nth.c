@@ -1385,16 +1385,17 @@ static int run_read_config(void)
 
 static int run_set_vectors(void)
 {
-	int fds[16], i, ret;
+	char buf[sizeof(struct vfio_irq_set) + 16 * sizeof(int32_t)] = {};
+	struct vfio_irq_set *set = (void *)buf;
+	int i;
 
+	set->argsz = sizeof(buf);
+	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
+	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
+	set->count = 16;
 	for (i = 0; i < 16; i++)
-		fds[i] = event;
-	faults_on();
-	ret = vfio_set_irqs(vc.device, VFIO_IRQ_SET_ACTION_TRIGGER |
-			    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_PCI_MSIX_IRQ_INDEX,
-			    0, 16, fds);
-	faults_off();
-	return ret;
+		memcpy(set->data + i * sizeof(int32_t), &event, sizeof(int32_t));
+	return faulty_ioctl(vc.device, VFIO_DEVICE_SET_IRQS, set);
 }
 
 static int do_unset_vectors(void)
