@@ -213,7 +213,7 @@ static int mdev_pci_load(struct mdev_pci *pci, unsigned int version,
 	if (!mdev_pci_config_valid(pci, config))
 		return -EINVAL;
 	/* + 1: the state may be empty */
-	state = kvzalloc(mig->state_size + 1, GFP_KERNEL_ACCOUNT);
+	state = kvzalloc(mig->state_size + 1, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!state)
 		return -ENOMEM;
 	ram = mdev_pci_decode(mig, version, state, from + pci->config_size);
@@ -476,7 +476,7 @@ static int mdev_pci_stream_alloc(struct mdev_pci *pci,
 	stream->limit = mdev_pci_stream_size(pci, mig->version);
 	stream->min_version = min;
 	mdev_pci_save_header(pci, &stream->header);
-	stream->data = kvzalloc(stream->limit, GFP_KERNEL_ACCOUNT);
+	stream->data = kvzalloc(stream->limit, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	stream->sizes = kcalloc(mig->version - min + 1, sizeof(*stream->sizes),
 				GFP_KERNEL_ACCOUNT);
 	if (!stream->data || !stream->sizes)

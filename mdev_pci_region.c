@@ -466,7 +466,7 @@ int mdev_pci_ram_open(struct mdev_pci *pci)
 					   GFP_KERNEL_ACCOUNT);
 		if (pci->ram)
 			pci->ram[i] = __vmalloc(region->size, GFP_KERNEL_ACCOUNT |
-						__GFP_ZERO);
+						__GFP_ZERO | __GFP_NOWARN);
 		if (!pci->ram || !pci->ram[i]) {
 			mdev_pci_ram_release(pci);
 			return -ENOMEM;
