@@ -26,7 +26,7 @@ clean() {
 		[ ! -e "$dev" ] || echo 1 >"$dev/remove"
 	done
 	find /etc/mdevctl.d -mindepth 1 -maxdepth 1 ! -name scripts.d -exec rm -r {} +
-	for dev in mtty mnull medu hello vfio_mdev mdev; do
+	for dev in mtty mnull medu hello vfio_mdev mdev_pci mdev; do
 		[ ! -e /sys/module/$dev ] || module_unload $dev
 	done
 	cd || exit
