@@ -159,12 +159,14 @@ void vfio_mdev_log_free(struct vfio_mdev_log *log)
 	unsigned long index;
 	void *leaf;
 
-	/* one by one: xa_destroy() frees all nodes with interrupts disabled */
+	/* one by one: xa_destroy() frees nodes with interrupts disabled */
 	xa_for_each(&log->leaves, index, leaf) {
 		xa_erase(&log->leaves, index);
 		kfree(leaf);
 		cond_resched();
 	}
+	/* an xa_store() that failed may have left nodes without a leaf */
+	xa_destroy(&log->leaves);
 	mem_cgroup_put(log->memcg);
 	kfree(log);
 }

@@ -125,7 +125,7 @@ static int among(const uint64_t *map, uint64_t iova, int npage)
 
 static int probe(int fd, uint32_t feature_flags)
 {
-	return feature(fd, PROBE | feature_flags, NULL, 0);
+	return vfio_feature(fd, PROBE | feature_flags, NULL, 0);
 }
 
 static int probes(int fd)
@@ -186,8 +186,8 @@ TEST_F_TIMEOUT(vendors, offered, 600)
 		ASSERT_EQ(0, mdev_create(list[i].type, uuid));
 		ASSERT_EQ(0, vfio_open(&vc, uuid));
 		EXPECT_EQ(strcmp(list[i].module, "mtty") ? -ENOTTY : 0,
-			  feature(vc.device, PROBE | GET | VFIO_DEVICE_FEATURE_MIGRATION,
-				  NULL, 0));
+			  vfio_feature(vc.device, PROBE | GET | VFIO_DEVICE_FEATURE_MIGRATION,
+				       NULL, 0));
 		if (list[i].seen && has_report()) {
 			EXPECT_EQ(0, probes(vc.device));
 			EXPECT_EQ(4096, start(vc.device, PAGE, 1, &range));

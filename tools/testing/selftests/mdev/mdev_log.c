@@ -101,17 +101,17 @@ FIXTURE_TEARDOWN(log)
 
 TEST_F(log, probes)
 {
-	EXPECT_EQ(0, feature(self->fd, PROBE | SET |
-			     VFIO_DEVICE_FEATURE_DMA_LOGGING_START, NULL, 0));
-	EXPECT_EQ(0, feature(self->fd, PROBE | SET |
-			     VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0));
-	EXPECT_EQ(0, feature(self->fd, PROBE | GET |
-			     VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, NULL, 0));
-	EXPECT_EQ(-EINVAL, feature(self->fd, PROBE | GET |
-				   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-				   NULL, 0));
-	EXPECT_EQ(0, feature(self->fd, PROBE | GET | VFIO_DEVICE_FEATURE_MIGRATION,
-			     NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | SET |
+				  VFIO_DEVICE_FEATURE_DMA_LOGGING_START, NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | SET |
+				  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | GET |
+				  VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, NULL, 0));
+	EXPECT_EQ(-EINVAL, vfio_feature(self->fd, PROBE | GET |
+					VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+					NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | GET | VFIO_DEVICE_FEATURE_MIGRATION,
+				  NULL, 0));
 }
 
 /* writes, logged or not, by both ways */
@@ -423,31 +423,31 @@ TEST_F(log, vendor_feature)
 {
 	uint64_t number = 1;
 
-	EXPECT_EQ(0, feature(self->fd, PROBE | MDEV_TEST_FEATURE, NULL, 0));
-	EXPECT_EQ(0, feature(self->fd, PROBE | GET | SET | MDEV_TEST_FEATURE,
-			     NULL, 0));
-	EXPECT_EQ(0, feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
-			     sizeof(number)));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | MDEV_TEST_FEATURE, NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, PROBE | GET | SET | MDEV_TEST_FEATURE,
+				  NULL, 0));
+	EXPECT_EQ(0, vfio_feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
+				  sizeof(number)));
 	EXPECT_EQ(0, number);
 	number = 0x1122334455667788;
-	EXPECT_EQ(0, feature(self->fd, SET | MDEV_TEST_FEATURE, &number,
-			     sizeof(number)));
+	EXPECT_EQ(0, vfio_feature(self->fd, SET | MDEV_TEST_FEATURE, &number,
+				  sizeof(number)));
 	number = 0;
-	EXPECT_EQ(0, feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
-			     sizeof(number)));
+	EXPECT_EQ(0, vfio_feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
+				  sizeof(number)));
 	EXPECT_EQ(0x1122334455667788, number);
 	/* no room, neither nor, both */
-	EXPECT_EQ(-EINVAL, feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
-				   sizeof(number) - 1));
-	EXPECT_EQ(-EINVAL, feature(self->fd, MDEV_TEST_FEATURE, &number,
-				   sizeof(number)));
-	EXPECT_EQ(-EINVAL, feature(self->fd, GET | SET | MDEV_TEST_FEATURE,
-				   &number, sizeof(number)));
-	EXPECT_EQ(-ENOTTY, feature(self->fd, PROBE | (MDEV_TEST_FEATURE + 1),
-				   NULL, 0));
-	EXPECT_EQ(-ENOTTY, feature(self->fd, GET |
-				   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, &number,
-				   sizeof(number)));
+	EXPECT_EQ(-EINVAL, vfio_feature(self->fd, GET | MDEV_TEST_FEATURE, &number,
+					sizeof(number) - 1));
+	EXPECT_EQ(-EINVAL, vfio_feature(self->fd, MDEV_TEST_FEATURE, &number,
+					sizeof(number)));
+	EXPECT_EQ(-EINVAL, vfio_feature(self->fd, GET | SET | MDEV_TEST_FEATURE,
+					&number, sizeof(number)));
+	EXPECT_EQ(-ENOTTY, vfio_feature(self->fd, PROBE | (MDEV_TEST_FEATURE + 1),
+					NULL, 0));
+	EXPECT_EQ(-ENOTTY, vfio_feature(self->fd, GET |
+					VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, &number,
+					sizeof(number)));
 }
 
 /* newer than the headers may be */
@@ -459,7 +459,7 @@ TEST_F(log, precopy_info)
 	int ret;
 
 	EXPECT_EQ(0, vfio_ioctl(self->fd, MDEV_TEST_PRECOPY_INFO, NULL));
-	ret = feature(self->fd, SET | MIG_PRECOPY_INFO_V2, NULL, 0);
+	ret = vfio_feature(self->fd, SET | MIG_PRECOPY_INFO_V2, NULL, 0);
 	if (ret == -ENOTTY)
 		SKIP(return, "VFIO of this kernel has no second version of the information");
 	EXPECT_EQ(0, ret);

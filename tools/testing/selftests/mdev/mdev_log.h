@@ -37,20 +37,6 @@ static inline bool has_report(void)
 	return *has_iova_bitmap;
 }
 
-static inline int feature(int fd, uint32_t flags, void *data, size_t size)
-{
-	char buf[sizeof(struct vfio_device_feature) + 64] = {};
-	struct vfio_device_feature *feature = (void *)buf;
-	int ret;
-
-	feature->argsz = sizeof(*feature) + size;
-	feature->flags = flags;
-	memcpy(feature->data, data, size);
-	ret = vfio_ioctl(fd, VFIO_DEVICE_FEATURE, feature);
-	memcpy(data, feature->data, size);
-	return ret;
-}
-
 /* the page size in use, or an errno */
 static inline int64_t start(int fd, uint64_t page_size, uint32_t count,
 			    const struct vfio_device_feature_dma_logging_range *ranges)
@@ -62,14 +48,14 @@ static inline int64_t start(int fd, uint64_t page_size, uint32_t count,
 	};
 	int ret;
 
-	ret = feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START, &control,
-		      sizeof(control));
+	ret = vfio_feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START, &control,
+			   sizeof(control));
 	return ret ?: (int64_t)control.page_size;
 }
 
 static inline int stop(int fd)
 {
-	return feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0);
+	return vfio_feature(fd, SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0);
 }
 
 /*
@@ -87,8 +73,8 @@ static inline int report_of(int fd, uint64_t iova, uint64_t length, uint64_t pag
 		.bitmap = (uintptr_t)bitmap,
 	};
 
-	return feature(fd, GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
-		       &report, sizeof(report));
+	return vfio_feature(fd, GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+			    &report, sizeof(report));
 }
 
 static inline bool bit(const uint64_t *bitmap, int n)

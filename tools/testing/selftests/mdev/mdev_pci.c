@@ -1630,16 +1630,7 @@ TEST_F(pci, pins)
 
 static int feature(uint32_t flags, void *data, size_t size)
 {
-	char buf[sizeof(struct vfio_device_feature) + 64] = {};
-	struct vfio_device_feature *feature = (void *)buf;
-	int ret;
-
-	feature->argsz = sizeof(*feature) + size;
-	feature->flags = flags;
-	memcpy(feature->data, data, size);
-	ret = vfio_ioctl(dev, VFIO_DEVICE_FEATURE, feature);
-	memcpy(data, feature->data, size);
-	return ret;
+	return vfio_feature(dev, flags, data, size);
 }
 
 /* a file, -1 for none, or an errno below it */

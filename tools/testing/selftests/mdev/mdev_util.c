@@ -940,6 +940,20 @@ int vfio_set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
 	return vfio_ioctl(fd, VFIO_DEVICE_SET_IRQS, set);
 }
 
+int vfio_feature(int fd, uint32_t flags, void *data, size_t size)
+{
+	char buf[sizeof(struct vfio_device_feature) + 64] = {};
+	struct vfio_device_feature *feature = (void *)buf;
+	int ret;
+
+	feature->argsz = sizeof(*feature) + size;
+	feature->flags = flags;
+	memcpy(feature->data, data, size);
+	ret = vfio_ioctl(fd, VFIO_DEVICE_FEATURE, feature);
+	memcpy(data, feature->data, size);
+	return ret;
+}
+
 bool eventfd_fired(int fd, int ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };

@@ -196,6 +196,8 @@ int vfio_region(int fd, unsigned int index, struct vfio_region_info *info);
 /* SET_IRQS with one int of data (an eventfd), or none if @data is NULL */
 int vfio_set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
 		  uint32_t count, const int32_t *data);
+/* FEATURE with @size bytes of @data, at most 64, which are copied both ways */
+int vfio_feature(int fd, uint32_t flags, void *data, size_t size);
 /* has the eventfd fired within @ms? then it is read */
 bool eventfd_fired(int fd, int ms);
 
