@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
@@ -29,11 +29,25 @@ static __attribute__((constructor)) void share_has_iova_bitmap(void)
 	*has_iova_bitmap = -1;
 }
 
-/* does this kernel's VFIO, which is loaded, have something to report with? */
+/*
+ * Does this kernel's VFIO, which is loaded, have something to report with? Not by a program:
+ * a fork copies the fds of all threads, which keeps open what one of them closes.
+ */
 static inline bool has_report(void)
 {
+	char line[256];
+	FILE *file;
+
+	if (*has_iova_bitmap >= 0)
+		return *has_iova_bitmap;
+	file = fopen("/proc/kallsyms", "re");
+	while (file && *has_iova_bitmap != 1 && fgets(line, sizeof(line), file))
+		if (strstr(line, " iova_bitmap_alloc"))
+			*has_iova_bitmap = 1;
+	if (file)
+		fclose(file);
 	if (*has_iova_bitmap < 0)
-		*has_iova_bitmap = !system("grep -q ' iova_bitmap_alloc' /proc/kallsyms");
+		*has_iova_bitmap = 0;
 	return *has_iova_bitmap;
 }
 
