@@ -151,7 +151,7 @@ quick:
 # Without the clients that run a guest in the guest: those take too long.
 check:
 	@tools/testing/check --kernels '$(KERNELS)' \
-		--also 'lint docs verdicts install clients tracers'
+		--also 'install lint docs tracers clients verdicts'
 
 check-tree:
 	@tools/testing/check --kernels newest --also 'late-m late-y'
