@@ -566,7 +566,7 @@ TEST_F(queue, race)
 	static void *(*const funcs[])(void *) = {
 		race_vendor, race_mdev, race_create,
 	};
-	const char *seconds = getenv("MDEV_RACE_SECONDS");
+	const char *seconds = getenv("MDEV_SECONDS");
 	pthread_t threads[ARRAY_SIZE(funcs)];
 	void *result;
 	unsigned int i;

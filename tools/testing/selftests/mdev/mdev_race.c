@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything against everything, for 20 s a variant: create, remove, open, bind,
- * unbind, sysfs readers, parents that go and come, modules unloaded and loaded.
+ * Everything against everything: create, remove, open, bind, unbind, sysfs readers,
+ * parents that go and come, modules unloaded and loaded.
  *
  * Each operation has a list of errors that are legal whatever the others do;
  * anything else fails, as does an operation that never succeeds. In the end all
  * must go, and nothing be left. The rest is for the kernel log to say.
  *
- * MDEV_RACE_SECONDS and MDEV_RACE_SEED change what is run.
+ * MDEV_SECONDS is for how long, for all variants together (60), and at least until each
+ * operation has succeeded; MDEV_SEED is what to do.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -261,13 +262,13 @@ FIXTURE_VARIANT_ADD(race, modern) {
 
 FIXTURE_SETUP(race)
 {
-	const char *seconds = getenv("MDEV_RACE_SECONDS");
-	const char *seed = getenv("MDEV_RACE_SEED");
+	const char *seconds = getenv("MDEV_SECONDS");
+	const char *seed = getenv("MDEV_SEED");
 	int i;
 
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	self->seconds = seconds ? atoi(seconds) : 20;
+	self->seconds = (seconds ? atoi(seconds) : 60) / 3;
 	self->seed = seed ? strtoul(seed, NULL, 0) : (uint32_t)time(NULL);
 	for (i = 0; i < UUIDS; i++)
 		uuid_next(uuids[i]);
