@@ -351,7 +351,7 @@ TEST_F(device, vendor_reload)
 {
 	int i;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, module_unload("mnull"));
 		EXPECT_EQ(0, dir_count(MDEV_DEVICES));
 		EXPECT_EQ(0, dir_count(MDEV_CLASS));
@@ -364,7 +364,7 @@ TEST_F(device, all_modules_reload)
 {
 	int i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, modules_reset());
 		EXPECT_FALSE(file_exists(MDEV_CLASS));
 		EXPECT_EQ(0, mdev_leftovers());

@@ -586,7 +586,7 @@ TEST_F(door, register_again)
 {
 	int i;
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(0, mdev_create(TYPE0, self->uuid));
 		ASSERT_EQ(0, file_write("0", PARENT0 "/registered"));
 		EXPECT_EQ(0, dir_count(MDEV_DEVICES));
@@ -699,7 +699,7 @@ TEST_F(door, quota_race)
 	for (i = 0; i < 8; i++)
 		uuid_next(uuid[i]);
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < 8; round++) {
 		made = 0;
 		for (i = 0; i < 8; i++)
 			pid[i] = mdev_create_child(TYPE0, uuid[i]);

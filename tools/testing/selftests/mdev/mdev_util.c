@@ -195,10 +195,22 @@ bool linux_since(int major, int minor)
 }
 
 /*
- * Does the bus have the folder of a driver that is not registered any more? As
- * long as one is registered, its file "uevent" is there.
+ * Is this the folder of a driver that is not registered any more? As long as one is
+ * registered, its file "uevent" is there.
  */
-static bool driver_stays(const char *bus, struct path *stays)
+static bool driver_stays(const char *path)
+{
+	return !file_exists("%s/uevent", path) && file_exists("%s", path);
+}
+
+/* mdev registers both, and unregisters both */
+static bool class_stays(void)
+{
+	return !file_exists("/sys/bus/mdev") && file_exists(MDEV_CLASS);
+}
+
+/* Find one on a bus. */
+static bool find_driver(const char *bus, struct path *stays)
 {
 	struct dirent *de;
 	bool found = false;
@@ -213,9 +225,23 @@ static bool driver_stays(const char *bus, struct path *stays)
 			continue;
 		snprintf(stays->name, sizeof(stays->name),
 			 "/sys/bus/%s/drivers/%s", bus, de->d_name);
-		found = !file_exists("%s/uevent", stays->name) &&
-			file_exists("%s", stays->name);
+		found = driver_stays(stays->name);
 	}
+	closedir(dir);
+	return found;
+}
+
+static bool find_driver_anywhere(struct path *stays)
+{
+	struct dirent *de;
+	bool found = false;
+	DIR *dir;
+
+	dir = opendir("/sys/bus");
+	if (!dir)
+		return false;
+	while (!found && (de = readdir(dir)))
+		found = find_driver(de->d_name, stays);
 	closedir(dir);
 	return found;
 }
@@ -227,31 +253,15 @@ static bool driver_stays(const char *bus, struct path *stays)
  * have, and which CONFIG_DEBUG_KOBJECT_RELEASE drops up to 4 s later. Until then,
  * nothing can be registered under the same name.
  */
-static bool name_stays(struct path *stays)
-{
-	struct dirent *de;
-	bool found = false;
-	DIR *dir;
-
-	/* mdev registers both, and unregisters both */
-	if (!file_exists("/sys/bus/mdev") && file_exists(MDEV_CLASS)) {
-		snprintf(stays->name, sizeof(stays->name), MDEV_CLASS);
-		return true;
-	}
-	dir = opendir("/sys/bus");
-	if (!dir)
-		return false;
-	while (!found && (de = readdir(dir)))
-		found = driver_stays(de->d_name, stays);
-	closedir(dir);
-	return found;
-}
-
 int modules_settle(void)
 {
-	struct path stays;
+	struct path stays = { MDEV_CLASS };
+	bool gone = wait_for(!class_stays());
 
-	if (wait_for(!name_stays(&stays)))
+	/* to look everywhere takes long with all checkers on */
+	while (gone && find_driver_anywhere(&stays))
+		gone = wait_for(!driver_stays(stays.name));
+	if (gone)
 		return 0;
 	fprintf(stderr, "# %s stays\n", stays.name);
 	return -ETIMEDOUT;
