@@ -71,6 +71,8 @@ help:
 	@echo '  make check-docs     make docs, and run the commands that the documents show'
 	@echo '  make check-install  make install and make uninstall in roots and guests of the'
 	@echo '                      stock kernels'
+	@echo '  make conform        say what a VMM would stumble over in a vendor of PCI'
+	@echo '                      devices: MODULE=path of its .ko, built for the stock 6.12'
 	@echo '  make check-late     test vendors and mdev, built in and as modules, at all'
 	@echo '                      initcall levels'
 	@echo '  make hammer         run random operations that a model checks, for ten'
@@ -178,6 +180,9 @@ check-clients:
 	@tools/clients/clients
 	@tools/clients/tracers
 
+conform:
+	@tools/testing/conform $(MODULE)
+
 check-kernels:
 	@tools/testing/kernels
 
@@ -235,6 +240,6 @@ patches:
 	@tools/graft/patches $(ksrc)
 
 .PHONY: help modules probe headers install uninstall clean docs demo demo-guest demo-display quick check \
-	check-tree soak selftests check-late check-hard hammer coverage check-clients check-kernels check-docs check-packages check-mutants check-install \
+	check-tree soak selftests check-late check-hard hammer coverage check-clients conform check-kernels check-docs check-packages check-mutants check-install \
 	deb rpm lint fuzz bench bench-late \
 	graft ungraft patches

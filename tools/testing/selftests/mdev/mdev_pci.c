@@ -393,7 +393,7 @@ static const struct word full_words[] = {
 	{ FULL_EXP + PCI_EXP_LNKCAP, 0x11 },
 	{ FULL_EXP + PCI_EXP_LNKCTL, 0x110000, 0x4b },
 	{ FULL_EXP + PCI_EXP_LNKCAP2, 2 },
-	/* the vendor's: its last byte is a count, see config_hooks */
+	/* the vendor's; see config_hooks */
 	{ FULL_VNDR, 0x11080009, 0xff000000 },
 	{ FULL_VNDR + 4, 0x55443322, 0x00f0000f },
 	/* a serial number, and the vendor's */
@@ -469,9 +469,6 @@ static int config_differs(int space, const uint8_t *model)
 	int where, width, count;
 
 	for (where = 0; where < spaces[space].size; where++) {
-		/* the byte that the vendor makes up, if it is read alone */
-		if (!space && where == FULL_VNDR + 7)
-			continue;
 		for (width = 1; width <= 8; width++) {
 			count = spaces[space].size - where;
 			count = count < width ? count : width;

@@ -231,14 +231,13 @@ static void test_config_written(struct mdev_pci *pci, unsigned int offset,
 	count(pci, &to_test(pci)->counts.config_written);
 }
 
-/* its last byte counts up */
+/* its last byte counts up while the writable one is 0xef */
 static u32 test_config_read(struct mdev_pci *pci, unsigned int offset,
 			    unsigned int width, u32 val)
 {
-	struct test_device *test = to_test(pci);
-
-	if (offset == 0xe7 && width == 1 && pci->type->units)
-		return test->counts.config_written & 0xff;
+	if (offset == 0xe7 && width == 1 &&
+	    mdev_pci_read_config(pci, 0xe3, 1) == 0xef)
+		return to_test(pci)->counts.config_written & 0xff;
 	return val;
 }
 
