@@ -118,6 +118,17 @@ void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 		iova_bitmap_set(dirty->bitmap, iova, last - iova + 1);
 }
 
+/*
+ * Older VFIO, as of 6.1, asks for each 2 MiB of the bitmap in turn, and neither lets others
+ * run nor looks at signals meanwhile. That can be a hundred terabytes, as a process can map
+ * the same few pages again and again.
+ */
+static int vfio_mdev_log_may_go_on(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
 static int vfio_mdev_log_start(struct vfio_device *vdev,
 			       struct rb_root_cached *ranges, u32 nnodes,
 			       u64 *page_size)
@@ -153,6 +164,9 @@ static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 	/* user space may ask about nothing, which no vendor should have to handle */
 	if (!length)
 		return 0;
+	ret = vfio_mdev_log_may_go_on();
+	if (ret)
+		return ret;
 	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, &dirty);
 	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
 }
@@ -203,16 +217,18 @@ static int vfio_mdev_own_log_read_and_clear(struct vfio_device *vdev,
 
 	if (!length)
 		return 0;
-	while ((ret = vfio_mdev_memory_log_next(vm, &window)) > 0) {
+	do {
+		ret = vfio_mdev_log_may_go_on();
+		if (ret)
+			return ret;
+		ret = vfio_mdev_memory_log_next(vm, &window);
+		if (ret <= 0)
+			return ret;
 		for_each_set_bitrange(first, end, window.dirty, VFIO_MDEV_LOG_PAGES)
 			vfio_mdev_log_dirty(mdev_of(vm), &dirty,
 					    (window.base + first) << PAGE_SHIFT,
 					    (size_t)(end - first) << PAGE_SHIFT);
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	return ret;
+	} while (true);
 }
 
 static const struct vfio_log_ops vfio_mdev_own_log_ops = {

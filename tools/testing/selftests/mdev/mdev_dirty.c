@@ -11,12 +11,16 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
 
@@ -606,6 +610,90 @@ TEST_F(dirty, huge)
 	EXPECT_EQ(0, report_of(self->fd, 0, huge.length, FAR, map));
 	EXPECT_EQ(2, map[0]);
 	EXPECT_EQ(0, unpin(c, FAR + PAGE, 1));
+}
+
+/*
+ * The same few huge pages as all of a large bitmap. VFIO of 6.1 goes through all of it, and
+ * takes long for that, whatever is dirty.
+ */
+#define HUGE_PAGE	(2UL << 20)
+#define HUGE_PART	(16 * HUGE_PAGE)
+#define HUGE_BITMAP	(4096 * HUGE_PART)
+
+static char *huge_bitmap(void)
+{
+	char *map, *part;
+	int fd;
+
+	file_write("16", "/proc/sys/vm/nr_hugepages");
+	fd = memfd_create("bitmap", MFD_CLOEXEC | MFD_HUGETLB);
+	map = mmap(NULL, HUGE_BITMAP + HUGE_PAGE, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (fd < 0 || map == MAP_FAILED || ftruncate(fd, HUGE_PART))
+		return NULL;
+	map += -(uintptr_t)map % HUGE_PAGE;
+	for (part = map; part < map + HUGE_BITMAP; part += HUGE_PART)
+		if (mmap(part, HUGE_PART, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 fd, 0) != part)
+			return NULL;
+	close(fd);
+	return map;
+}
+
+/* how long a report takes, in ms, if its process is killed after some time, or not at all */
+static long long_report(int fd, char *map, long kill_after_ms)
+{
+	struct pollfd begun = { .events = POLLIN };
+	int pipe_fds[2];
+	char *part;
+	pid_t pid;
+	long took;
+
+	if (pipe2(pipe_fds, O_CLOEXEC))
+		return -errno;
+	pid = fork_child();
+	if (!pid) {
+		for (part = map; part < map + HUGE_BITMAP; part += HUGE_PAGE)
+			*(volatile char *)part = 0;
+		if (write(pipe_fds[1], "", 1) != 1)
+			child_exit(-EIO);
+		child_exit(report_of(fd, 0, HUGE_BITMAP * 8 * PAGE, PAGE,
+				     (uint64_t *)map));
+	}
+	begun.fd = pipe_fds[0];
+	poll(&begun, 1, -1);
+	took = -now_ms();
+	if (kill_after_ms) {
+		sleep_ms(kill_after_ms);
+		kill(pid, SIGKILL);
+	}
+	if (child_wait(pid) != (kill_after_ms ? -ECANCELED : 0))
+		took = LONG_MIN;
+	took += now_ms();
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	return took;
+}
+
+TEST_F_TIMEOUT(dirty, killed_while_reporting, 300)
+{
+	struct vfio_device_feature_dma_logging_range huge = { 0, 1ULL << 62 };
+	long whole, killed;
+	char *map;
+
+	ASSERT_EQ(PAGE, start(self->fd, PAGE, 1, &huge));
+	map = huge_bitmap();
+	ASSERT_NE(NULL, map);
+	whole = long_report(self->fd, map, 0);
+	EXPECT_LE(0, whole);
+	/* newer VFIO goes only where something is dirty */
+	if (whole > 200) {
+		killed = long_report(self->fd, map, whole / 8);
+		EXPECT_LE(0, killed);
+		EXPECT_GT(whole / 2, killed);
+	}
+	munmap(map, HUGE_BITMAP);
+	file_write("0", "/proc/sys/vm/nr_hugepages");
 }
 
 /* pins for reading that are in the way, a lot of them: none of them makes it wait */
