@@ -1547,7 +1547,11 @@ void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 	struct vfio_mdev_unmap *unmap;
 	struct vfio_mdev_memory *mem;
+	u64 last;
 
+	/* type1 can ask for what it has read from freed memory, which may be zeroes */
+	if (!length || check_add_overflow(iova, length - 1, &last))
+		return;
 	/*
 	 * Both are small, and VFIO takes no error. A device can be asked shortly before
 	 * it is opened, when it has no memory yet.
@@ -1555,9 +1559,9 @@ void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	mem = vfio_mdev_memory_get(vm, GFP_KERNEL | __GFP_NOFAIL);
 	unmap = kzalloc_obj(*unmap, GFP_KERNEL | __GFP_NOFAIL);
 	if (vm->iommufd)
-		vfio_mdev_ask_iommufd(mem, unmap, iova, iova + length - 1);
+		vfio_mdev_ask_iommufd(mem, unmap, iova, last);
 	else
-		vfio_mdev_ask_type1(mem, unmap, iova, iova + length - 1);
+		vfio_mdev_ask_type1(mem, unmap, iova, last);
 }
 
 /* --- the life of a device --- */

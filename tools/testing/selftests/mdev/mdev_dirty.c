@@ -654,7 +654,7 @@ static long long_report(int fd, char *map, long kill_after_ms)
 	pid = fork_child();
 	if (!pid) {
 		for (part = map; part < map + HUGE_BITMAP; part += HUGE_PAGE)
-			*(volatile char *)part = 0;
+			*part = 0;
 		if (write(pipe_fds[1], "", 1) != 1)
 			child_exit(-EIO);
 		child_exit(report_of(fd, 0, HUGE_BITMAP * 8 * PAGE, PAGE,
