@@ -249,13 +249,15 @@ out_free:
  * @complete: saving: all is there, not only the header
  * @refused: resuming: the data is not valid
  * @writing: resuming: user memory is being copied to @data, from @size on
+ * @readers: saving: how many copy @data to user memory
  * @pos: saving: how much was read
  * @size: how much there is
  * @limit: how much there will be
  * @header: resuming: the header that this device writes
  * @min_version: resuming: the oldest version that can be loaded
  * @sizes: resuming: header.size of each version, from @min_version on
- * @data: the contents. They do not change any more up to @size.
+ * @data: the contents. They do not change any more up to @size. NULL when the stream is over
+ *	and nobody copies from or to it.
  *
  * User space may keep the file open longer than the device exists, so this has no pointer to
  * the device. User memory is not accessed under the lock.
@@ -269,6 +271,7 @@ struct mdev_pci_stream {
 	bool complete;
 	bool refused;
 	bool writing;
+	unsigned int readers;
 	size_t pos;
 	size_t size;
 	size_t limit;
@@ -278,12 +281,25 @@ struct mdev_pci_stream {
 	u8 *data;
 };
 
+/* Returns the data, for kvfree() without the lock, if the stream is over and nobody uses it. */
+static u8 *mdev_pci_stream_take(struct mdev_pci_stream *stream)
+{
+	u8 *data = NULL;
+
+	lockdep_assert_held(&stream->lock);
+	if (stream->over && !stream->readers && !stream->writing)
+		swap(data, stream->data);
+	return data;
+}
+
 static ssize_t mdev_pci_stream_read(struct file *file, char __user *buf,
 				    size_t count, loff_t *ppos)
 {
 	struct mdev_pci_stream *stream = file->private_data;
+	bool copied;
 	size_t pos;
 	int ret = 0;
+	u8 *data;
 
 	spin_lock(&stream->lock);
 	pos = stream->pos;
@@ -292,20 +308,24 @@ static ssize_t mdev_pci_stream_read(struct file *file, char __user *buf,
 		ret = -ENODEV;
 	else if (pos == stream->size && !stream->complete)
 		ret = -ENOMSG;	/* there will be more, in STOP_COPY */
-	else
+	if (!ret) {
 		stream->pos += count;
+		stream->readers++;
+	}
 	spin_unlock(&stream->lock);
 	if (ret)
 		return ret;
 
-	if (!copy_to_user(buf, stream->data + pos, count))
-		return count;
+	copied = !copy_to_user(buf, stream->data + pos, count);
 	spin_lock(&stream->lock);
+	stream->readers--;
 	/* if another reader has read on, these bytes are lost */
-	if (stream->pos == pos + count)
+	if (!copied && stream->pos == pos + count)
 		stream->pos = pos;
+	data = mdev_pci_stream_take(stream);
 	spin_unlock(&stream->lock);
-	return -EFAULT;
+	kvfree(data);
+	return copied ? count : -EFAULT;
 }
 
 /* Can the device load a stream with this header? If so, set the limit. */
@@ -362,6 +382,7 @@ static ssize_t mdev_pci_stream_write(struct file *file, const char __user *buf,
 {
 	struct mdev_pci_stream *stream = file->private_data;
 	bool copied;
+	u8 *data;
 	int ret;
 
 	spin_lock(&stream->lock);
@@ -382,7 +403,9 @@ static ssize_t mdev_pci_stream_write(struct file *file, const char __user *buf,
 		ret = -EFAULT;
 	else
 		ret = mdev_pci_stream_grow(stream, count);
+	data = mdev_pci_stream_take(stream);
 	spin_unlock(&stream->lock);
+	kvfree(data);
 	return ret ?: count;
 }
 
@@ -542,10 +565,14 @@ static void mdev_pci_stream_complete(struct mdev_pci *pci)
 	wake_up_interruptible(&stream->wait);
 }
 
-/* From now on all accesses to the file fail. */
+/*
+ * From now on all accesses to the file fail. User space may keep it open for ever, so the
+ * data is freed here, or by the last access that still uses it.
+ */
 static void mdev_pci_stream_end(struct mdev_pci *pci)
 {
 	struct mdev_pci_stream *stream = pci->stream;
+	u8 *data;
 
 	lockdep_assert_held(&pci->state_mutex);
 	if (!stream)
@@ -553,7 +580,9 @@ static void mdev_pci_stream_end(struct mdev_pci *pci)
 	pci->stream = NULL;
 	spin_lock(&stream->lock);
 	stream->over = true;
+	data = mdev_pci_stream_take(stream);
 	spin_unlock(&stream->lock);
+	kvfree(data);
 	wake_up_interruptible(&stream->wait);
 	/* taken in mdev_pci_stream_open(); may free the stream */
 	fput(stream->file);
