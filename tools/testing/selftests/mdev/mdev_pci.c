@@ -18,6 +18,7 @@
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
@@ -1684,6 +1685,29 @@ static int load(const void *buf, size_t size)
 
 #define FULL_SIZE	(HEADER + 4096 + STATE + MDEV_TEST_PCI_RAM + 65536)
 #define SMALL_SIZE	(HEADER + 256 + STATE)
+
+/* a stream that is over keeps no memory, however long its file is open */
+TEST_F(pci, kept_streams)
+{
+	struct sysinfo before, after;
+	int files[200];
+	unsigned int i;
+
+	ASSERT_EQ(0, sysinfo(&before));
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		files[i] = set_state(VFIO_DEVICE_STATE_STOP_COPY);
+		ASSERT_LE(0, files[i]);
+		ASSERT_EQ(-1, set_state(RUNNING));
+	}
+	ASSERT_EQ(0, sysinfo(&after));
+	EXPECT_GT(ARRAY_SIZE(files) * FULL_SIZE / 2,
+		  before.freeram > after.freeram ?
+		  (before.freeram - after.freeram) * after.mem_unit : 0);
+	EXPECT_EQ(-1, read(files[0], &after, 1));
+	EXPECT_EQ(ENODEV, errno);
+	for (i = 0; i < ARRAY_SIZE(files); i++)
+		close(files[i]);
+}
 
 TEST_F(pci, migration)
 {
