@@ -134,6 +134,7 @@ int mdev_pci_pin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin, u64 iova,
 	pin->lost = false;
 	pin->busy = true;
 	spin_lock(&pci->pins_lock);
+	pin->number = ++pci->pins_begun;
 	list_add_tail(&pin->next, &pci->pins);
 	spin_unlock(&pci->pins_lock);
 
@@ -183,15 +184,18 @@ void mdev_pci_unpin_pages(struct mdev_pci *pci, struct mdev_pci_pin *pin)
 }
 EXPORT_SYMBOL_GPL(mdev_pci_unpin_pages);
 
-/* Returns the next pin with a page in the range which the caller has to drop. */
+/*
+ * Returns the next pin with a page in the range which the caller has to drop, and which is
+ * not younger than @newest.
+ */
 static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,
-					      u64 last)
+					      u64 last, u64 newest)
 {
 	struct mdev_pci_pin *pin, *found = NULL;
 
 	spin_lock(&pci->pins_lock);
 	list_for_each_entry(pin, &pci->pins, next) {
-		if ((pin->iova & PAGE_MASK) > last ||
+		if (pin->number > newest || (pin->iova & PAGE_MASK) > last ||
 		    ((pin->iova + pin->length - 1) | ~PAGE_MASK) < first)
 			continue;
 		if (mdev_pci_claim(pin)) {
@@ -203,11 +207,19 @@ static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,
 	return found;
 }
 
+/*
+ * An unmap ends when the last pin is dropped, so user space can have the range pinned again
+ * before this has looked for more. Such a pin stays.
+ */
 static void mdev_pci_unpin_range(struct mdev_pci *pci, u64 first, u64 last)
 {
 	struct mdev_pci_pin *pin;
+	u64 newest;
 
-	while ((pin = mdev_pci_next_pin(pci, first, last))) {
+	spin_lock(&pci->pins_lock);
+	newest = pci->pins_begun;
+	spin_unlock(&pci->pins_lock);
+	while ((pin = mdev_pci_next_pin(pci, first, last, newest))) {
 		if (pci->desc->ops->unpin)
 			pci->desc->ops->unpin(pci, pin);
 		mdev_pci_drop(pci, pin);

@@ -45,6 +45,7 @@
  *			of migration; quiet is between quiesce and resume. Under
  *			state_mutex.
  *	pins		memory that is pinned or is being pinned; under pins_lock
+ *	pins_begun	the number of the newest of them; under pins_lock
  *
  * Locks, outermost first: state_mutex, lock; irq_mutex, lock; pins_lock. The mutexes are
  * not nested. mdev_virqfd_disable() waits, under irq_mutex, for the work that unmasks INTA,

@@ -207,16 +207,13 @@ struct vfio_mdev_listener {
  * @unmaps: ranges in which nothing is pinned
  * @asks: goes up when a pin is @asked
  * @telling: the vendor may be told of unmapped ranges
- * @told_now: the vendor is being told of the range from @told_first to @told_last
- * @told_first: see @told_now
- * @told_last: see @told_now
  * @joined: something was pinned since the device was opened
  * @log: pages that are dirty but no longer pinned; NULL if no log runs
  * @spare: a pin of one page that was undone, for the next; exchanged without a lock
  * @by_entry: in vfio_mdev_memories, under vfio_mdev_unmaps_lock
  * @tell_work: tells the vendor; a stuck vendor holds it up
  * @keep_work: keeps pages; nothing of the vendor's can hold it up
- * @wait: for changes of @pins and @told_now
+ * @wait: for changes of @pins
  */
 struct vfio_mdev_memory {
 	struct vfio_mdev *vm;
@@ -232,9 +229,6 @@ struct vfio_mdev_memory {
 	struct list_head unmaps;
 	unsigned int asks;
 	bool telling;
-	bool told_now;
-	u64 told_first;
-	u64 told_last;
 	bool joined;
 	struct vfio_mdev_log *log;
 	struct vfio_mdev_pin *spare;
@@ -1339,11 +1333,7 @@ static bool vfio_mdev_tell_next(struct vfio_mdev_memory *mem, u64 *first, u64 *l
 	}
 	if (!found)
 		found = vfio_mdev_tell_kept(mem, first, last);
-	mem->told_now = found;
-	mem->told_first = *first;
-	mem->told_last = *last;
 	spin_unlock(&mem->lock);
-	wake_up_all(&mem->wait);
 	return found;
 }
 
@@ -1369,7 +1359,7 @@ static void vfio_mdev_tell_work(struct work_struct *work)
 {
 	struct vfio_mdev_memory *mem = container_of(work, struct vfio_mdev_memory,
 						    tell_work);
-	u64 first = 0, last = 0;
+	u64 first, last;
 
 	while (vfio_mdev_tell_next(mem, &first, &last))
 		vfio_mdev_tell(mem, first, last);
@@ -1452,26 +1442,6 @@ static void vfio_mdev_ask_pins(struct vfio_mdev_memory *mem, u64 first, u64 last
 	}
 }
 
-static bool vfio_mdev_told_now(struct vfio_mdev_memory *mem, u64 first, u64 last)
-{
-	bool told;
-
-	spin_lock(&mem->lock);
-	told = mem->told_now && mem->told_first <= last && mem->told_last >= first;
-	spin_unlock(&mem->lock);
-	return told;
-}
-
-/*
- * Nothing is pinned any more, but the vendor may still be looking for more. It must not
- * find what is pinned there after the unmap. A vendor that is stuck is not waited for.
- */
-static void vfio_mdev_wait_told(struct vfio_mdev_memory *mem, u64 first, u64 last)
-{
-	wait_event_timeout(mem->wait, !vfio_mdev_told_now(mem, first, last),
-			   VFIO_MDEV_ASK_TIMEOUT);
-}
-
 /*
  * One question: have the vendor told, and wait for a while. True if nothing is pinned
  * any more.
@@ -1508,10 +1478,8 @@ static bool vfio_mdev_ask(struct vfio_mdev_memory *mem,
 		wait_event_timeout(mem->wait,
 				   vfio_mdev_range_free(mem, first, last) ||
 				   READ_ONCE(unmap->gone) != seen, timeout);
-		if (vfio_mdev_range_free(mem, first, last)) {
-			vfio_mdev_wait_told(mem, first, last);
+		if (vfio_mdev_range_free(mem, first, last))
 			return true;
-		}
 	} while (READ_ONCE(unmap->gone) != seen);
 	return false;
 }
@@ -1531,10 +1499,8 @@ static void vfio_mdev_ask_iommufd(struct vfio_mdev_memory *mem,
 
 	while (!free && unmap->asked <= VFIO_MDEV_PATIENCE_IOMMUFD)
 		free = vfio_mdev_ask(mem, unmap, VFIO_MDEV_PATIENCE_IOMMUFD);
-	if (!free) {
+	if (!free)
 		wait_event(mem->wait, vfio_mdev_range_free(mem, first, last));
-		vfio_mdev_wait_told(mem, first, last);
-	}
 
 	spin_lock(&mem->lock);
 	vfio_mdev_unmap_del(unmap);

@@ -482,8 +482,9 @@ struct mdev_pci {
 	enum vfio_device_mig_state state;
 	bool quiet;
 	struct mdev_pci_stream *stream;
-	spinlock_t pins_lock;		/* protects pins */
+	spinlock_t pins_lock;		/* protects what follows */
 	struct list_head pins;
+	u64 pins_begun;
 };
 
 /**
@@ -649,6 +650,7 @@ struct mdev_pci_pin {
 	unsigned int npages;
 	/* private: */
 	struct list_head next;
+	u64 number;
 	unsigned int pinned;
 	bool lost;
 	bool busy;

@@ -3,10 +3,10 @@
  * Is a mediated PCI device what VMMs and guests expect of one? It is judged by what PCI
  * and linux/vfio.h say, and nothing is known of what else it does.
  *
- *   mdev_conform [-V group|cdev] [-m MODULE | UUID]
+ *   mdev_conform [-V group|cdev] [UUID | -m MODULE [ARG]...]
  *
- * The mdev that is named; or a new one of each type of the first parent that MODULE
- * registers, or each of the samples. It must not be in use. It is opened by a group and a
+ * The mdev that is named; or a new one of each type that MODULE has when it is loaded with
+ * these arguments, or that a sample has. It must not be in use. It is opened by a group and a
  * container, and by its own node and an iommufd; -V leaves one of these out. Registers
  * are read, interrupts are triggered, and the device is reset, stopped, and loaded with
  * its own state, so do not try this on anything that matters. A line that begins with
@@ -172,39 +172,47 @@ static void check_regions(void)
 	      "configuration space has %llu bytes", regions[CONFIG].size);
 }
 
-/* the chains of capabilities of regions */
-static void check_region_caps(void)
+/*
+ * The capability of region @i with this id, in @buf, or NULL: then all of the chain has
+ * been seen.
+ */
+static void *region_cap(unsigned int i, uint16_t id, void *buf, size_t size)
 {
-	const struct vfio_info_cap_header *cap;
-	struct vfio_region_info *info;
-	unsigned int i, offset;
-	char buf[4096];
+	struct vfio_info_cap_header *cap;
+	struct vfio_region_info *info = memset(buf, 0, size);
+	unsigned int offset;
 
-	for (i = 0; i < device.num_regions && i < MAX_REGIONS; i++) {
-		info = memset(buf, 0, sizeof(buf));
-		info->argsz = sizeof(buf);
-		info->index = i;
-		if (vfio_ioctl(dev, VFIO_DEVICE_GET_REGION_INFO, info))
-			continue;
-		if (!(info->flags & VFIO_REGION_INFO_FLAG_CAPS))
-			continue;
-		claim(info->cap_offset,
-		      "region %u: there are capabilities, but nowhere", i);
-		claim(info->argsz <= sizeof(buf),
-		      "region %u: capabilities of %u bytes", i, info->argsz);
-		for (offset = info->cap_offset; offset; offset = cap->next) {
-			cap = (void *)buf + offset;
-			if (offset < sizeof(*info) ||
-			    offset + sizeof(*cap) > sizeof(buf)) {
-				complain("region %u: a capability at %#x", i, offset);
-				break;
-			}
-			if (cap->next && cap->next <= offset) {
-				complain("region %u: capabilities do not end", i);
-				break;
-			}
+	info->argsz = size;
+	info->index = i;
+	if (vfio_ioctl(dev, VFIO_DEVICE_GET_REGION_INFO, info) ||
+	    !(info->flags & VFIO_REGION_INFO_FLAG_CAPS))
+		return NULL;
+	claim(info->cap_offset, "region %u: there are capabilities, but nowhere", i);
+	claim(info->argsz <= size, "region %u: capabilities of %u bytes", i, info->argsz);
+	for (offset = info->cap_offset; offset; offset = cap->next) {
+		cap = buf + offset;
+		if (offset < sizeof(*info) || offset + sizeof(*cap) > size) {
+			complain("region %u: a capability at %#x", i, offset);
+			return NULL;
+		}
+		if (cap->id == id)
+			return cap;
+		if (cap->next && cap->next <= offset) {
+			complain("region %u: capabilities do not end", i);
+			return NULL;
 		}
 	}
+	return NULL;
+}
+
+static void check_region_caps(void)
+{
+	unsigned int i;
+	char buf[4096];
+
+	for (i = 0; i < device.num_regions && i < MAX_REGIONS; i++)
+		claim(!region_cap(i, 0, buf, sizeof(buf)),
+		      "region %u: a capability without an id", i);
 }
 
 /* ---- What a guest sees ---- */
@@ -487,8 +495,7 @@ char touched;	/* so that the compiler does not leave the access out */
 static void check_mmap(void)
 {
 	struct vfio_region_info_cap_sparse_mmap *sparse;
-	struct vfio_region_info *info;
-	unsigned int i, j, offset;
+	unsigned int i, j;
 	char buf[4096];
 	uint64_t start, size;
 	char *mem;
@@ -507,19 +514,8 @@ static void check_mmap(void)
 			      "region %u can be mapped, and does not say so", i);
 			continue;
 		}
-		info = memset(buf, 0, sizeof(buf));
-		info->argsz = sizeof(buf);
-		info->index = i;
-		vfio_ioctl(dev, VFIO_DEVICE_GET_REGION_INFO, info);
-		sparse = NULL;
-		for (offset = info->flags & VFIO_REGION_INFO_FLAG_CAPS ?
-		     info->cap_offset : 0; offset; offset = sparse->header.next) {
-			sparse = (void *)buf + offset;
-			if (sparse->header.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP)
-				break;
-		}
-		if (!offset)
-			sparse = NULL;
+		sparse = region_cap(i, VFIO_REGION_INFO_CAP_SPARSE_MMAP, buf,
+				    sizeof(buf));
 		for (j = 0; j < (sparse ? sparse->nr_areas : 1); j++) {
 			start = sparse ? sparse->areas[j].offset : 0;
 			size = sparse ? sparse->areas[j].size : regions[i].size;
@@ -667,10 +663,12 @@ static void check_triggers(void)
 static void check_intx(void)
 {
 	const int intx = VFIO_PCI_INTX_IRQ_INDEX;
-	int efd = eventfd(0, EFD_NONBLOCK), unmask = eventfd(0, EFD_NONBLOCK);
+	int efd, unmask;
 
 	if (!irqs[intx].count)
 		return;
+	efd = eventfd(0, EFD_NONBLOCK);
+	unmask = eventfd(0, EFD_NONBLOCK);
 	claim(!irq_set(TRIGGER | EFD, intx, 0, 1, efd), "INTx takes no eventfd");
 	claim(!irq_set(VFIO_IRQ_SET_ACTION_MASK | NONE, intx, 0, 1, -1),
 	      "INTx cannot be masked");
@@ -858,8 +856,10 @@ static void conform(const char *uuid, const char *name, bool iommufd)
 	unsigned int i;
 	int ret;
 
-	if (!vfio_use_iommufd(iommufd))
+	if (!vfio_use_iommufd(iommufd)) {
+		ksft_test_result_skip("%s.cdev no iommufd in this kernel\n", name);
 		return;
+	}
 	ret = vfio_open(&vc, uuid);
 	if (ret) {
 		ksft_test_result_fail("%s: cannot be opened: %s\n", name, strerror(-ret));
@@ -887,48 +887,59 @@ static void conform_both(const char *uuid, const char *name)
 			conform(uuid, name, i);
 }
 
-/* one mdev of each type of the first parent */
-static void conform_types(void)
+static void conform_type(const char *parent, const char *name)
 {
-	char parent[256] = "", path[600], type[600], uuid[UUID_LEN + 1];
-	struct dirent *de;
-	DIR *dir;
+	char type[600], uuid[UUID_LEN + 1];
 	int ret;
 
-	dir = opendir(MDEV_CLASS);
-	while (dir && (de = readdir(dir)))
-		if (de->d_name[0] != '.')
-			snprintf(parent, sizeof(parent), "%s", de->d_name);
-	if (dir)
-		closedir(dir);
-	snprintf(path, sizeof(path), MDEV_CLASS "/%s/mdev_supported_types", parent);
-	dir = *parent ? opendir(path) : NULL;
-	while (dir && (de = readdir(dir))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(type, sizeof(type), "%s/%s", parent, de->d_name);
-		uuid_next(uuid);
-		ret = mdev_create(type, uuid);
-		if (ret) {
-			ksft_test_result_fail("%s: cannot be created: %s\n", type,
-					      strerror(-ret));
-			continue;
-		}
-		conform_both(uuid, de->d_name);
-		ret = mdev_remove(uuid);
-		ksft_test_result(!ret, "%s.remove\n", de->d_name);
+	snprintf(type, sizeof(type), "%s/%s", parent, name);
+	uuid_next(uuid);
+	ret = mdev_create(type, uuid);
+	if (ret) {
+		ksft_test_result_fail("%s: cannot be created: %s\n", type, strerror(-ret));
+		return;
 	}
-	if (dir)
-		closedir(dir);
+	conform_both(uuid, name);
+	ret = mdev_remove(uuid);
+	ksft_test_result(!ret, "%s.remove\n", name);
 }
 
-static void conform_module(const char *name)
+/* one mdev of each type of each parent; returns how many */
+static int conform_types(void)
 {
-	if (modules_reset() || module_load(name))
-		ksft_test_result_fail("%s cannot be loaded\n", name);
-	else
-		conform_types();
-	ksft_test_result(!modules_reset() && !mdev_leftovers(), "%s.leftovers\n", name);
+	struct dirent *parent, *type;
+	DIR *parents, *types;
+	char path[600];
+	int count = 0;
+
+	parents = opendir(MDEV_CLASS);
+	while (parents && (parent = readdir(parents))) {
+		if (parent->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), MDEV_CLASS "/%s/mdev_supported_types",
+			 parent->d_name);
+		types = opendir(path);
+		while (types && (type = readdir(types))) {
+			if (type->d_name[0] == '.')
+				continue;
+			conform_type(parent->d_name, type->d_name);
+			count++;
+		}
+		if (types)
+			closedir(types);
+	}
+	if (parents)
+		closedir(parents);
+	return count;
+}
+
+static void conform_module(const char *args)
+{
+	if (modules_reset() || module_load(args))
+		ksft_test_result_fail("%s: cannot be loaded\n", args);
+	else if (!conform_types())
+		ksft_test_result_fail("%s: has no type\n", args);
+	ksft_test_result(!modules_reset() && !mdev_leftovers(), "%s: leftovers\n", args);
 }
 
 int main(int argc, char **argv)
@@ -936,25 +947,28 @@ int main(int argc, char **argv)
 	static const char * const samples[] = {
 		"mtty", "mdisp", "hello_pci", "mdev_test_pci",
 	};
-	const char *module = NULL;
+	char args[512] = "";
 	unsigned int i;
+	size_t len = 0;
 	int opt;
 
 	while ((opt = getopt(argc, argv, "m:V:")) != -1) {
 		if (opt == 'm')
-			module = optarg;
+			len = snprintf(args, sizeof(args), "%s", optarg);
 		else if (opt != 'V')
-			ksft_exit_fail_msg("usage: %s [-V group|cdev] [-m MODULE | UUID]\n",
+			ksft_exit_fail_msg("%s [-V group|cdev] [UUID | -m MODULE [ARG]...]\n",
 					   argv[0]);
 		/* tests have other variants, too */
 		else if (!strcmp(optarg, "cdev") || !strcmp(optarg, "group"))
 			left_out[!strcmp(optarg, "cdev")] = true;
 	}
+	for (; len && optind < argc && len < sizeof(args); optind++)
+		len += snprintf(args + len, sizeof(args) - len, " %s", argv[optind]);
 	ksft_print_header();
-	if (optind < argc)
+	if (len)
+		conform_module(args);
+	else if (optind < argc)
 		conform_both(argv[optind], argv[optind]);
-	else if (module)
-		conform_module(module);
 	else
 		for (i = 0; i < ARRAY_SIZE(samples); i++)
 			conform_module(samples[i]);

@@ -196,34 +196,6 @@ TEST_F(dma, unmap_waits_for_vendor)
 	ASSERT_EQ(0, file_write("0", SLOW_MS));
 }
 
-/*
- * A vendor that has unpinned may still be looking for more: what is pinned after the unmap
- * must not be there to be found. But a vendor that is stuck is not waited for.
- */
-TEST_F(dma, unmap_waits_for_the_op)
-{
-	struct client *c = &self->c;
-	long took;
-
-	ASSERT_EQ(1, pin(c, IOVA, 1, RW));
-	ASSERT_EQ(0, file_write("100", LINGER_MS));
-	took = -now_ms();
-	EXPECT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
-	took += now_ms();
-	EXPECT_LE(100, took);
-	EXPECT_GT(400, took);
-
-	ASSERT_EQ(0, vfio_dma_map(&c->vc, c->mem, IOVA, SIZE, true));
-	ASSERT_EQ(1, pin(c, IOVA, 1, RW));
-	ASSERT_EQ(0, file_write("10000", LINGER_MS));
-	took = -now_ms();
-	EXPECT_EQ(0, vfio_dma_unmap(&c->vc, IOVA, SIZE));
-	took += now_ms();
-	EXPECT_LE(500, took);
-	EXPECT_GT(5000, took);
-	ASSERT_EQ(0, file_write("0", LINGER_MS));
-}
-
 TEST_F(dma, pin_twice)
 {
 	struct client *c = &self->c;

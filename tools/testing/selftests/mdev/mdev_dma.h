@@ -26,7 +26,6 @@
 #define RW	3
 #define DMA_PARAM	"/sys/module/mdev_test_dma/parameters/"
 #define SLOW_MS		DMA_PARAM "slow_ms"
-#define LINGER_MS	DMA_PARAM "linger_ms"
 
 struct client {
 	char uuid[UUID_LEN + 1];

@@ -247,8 +247,8 @@ static bool find_driver_anywhere(struct path *stays)
 }
 
 /*
- * Is there a name in sysfs that is of nothing any more? Unloading takes away most
- * names itself, and waits for the module's own. But the driver core leaves those
+ * Wait until no name in sysfs is of nothing any more. Unloading takes away most names
+ * itself, and waits for the module's own. But the driver core leaves those
  * of drivers and of a class_compat to the last reference, which somebody else may
  * have, and which CONFIG_DEBUG_KOBJECT_RELEASE drops up to 4 s later. Until then,
  * nothing can be registered under the same name.

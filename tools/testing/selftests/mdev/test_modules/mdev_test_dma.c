@@ -33,10 +33,6 @@ static unsigned int slow_ms;
 module_param(slow_ms, uint, 0644);
 MODULE_PARM_DESC(slow_ms, "how long the ops release and dma_unmap take, in ms");
 
-static unsigned int linger_ms;
-module_param(linger_ms, uint, 0644);
-MODULE_PARM_DESC(linger_ms, "how long the op dma_unmap goes on when it has unpinned, in ms");
-
 static unsigned long long pin_in_open;
 module_param(pin_in_open, ullong, 0644);
 MODULE_PARM_DESC(pin_in_open, "address of a page that the op open pins; 0 is none");
@@ -321,7 +317,6 @@ static void test_dma_unmap(struct mdev_device *mdev, u64 iova, u64 length)
 			test_dma_unpin(td, pin);
 	}
 	mutex_unlock(&td->lock);
-	msleep(linger_ms);
 }
 
 /* Memory that is long in coming, as that of FUSE or userfaultfd may be. */
