@@ -3,16 +3,63 @@
  * The ops read and write: of regions, and of configuration space, where a write can reset
  * the device or change which regions are decoded.
  *
- * An access to configuration space is split into pieces of up to four aligned bytes, as a
- * bus would. Each piece is read or written as a whole, under the device's lock. The
- * vendor's hooks are called before and after, without the lock.
+ * An access to configuration space is split into aligned pieces of up to four bytes, as a
+ * bus would. Each piece is read or written as a whole. A write takes the device's lock; the
+ * vendor's hooks are called before and after, without it.
  */
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/pci_regs.h>
 #include <linux/uaccess.h>
 
 #include "mdev_pci_private.h"
+
+/* ---- User memory ---- */
+
+/* Inline, so that @val is never in memory. */
+static __always_inline int mdev_pci_get_user(u64 *val, const char __user *buf,
+					     unsigned int width)
+{
+	__le64 val64;
+	__le32 val32;
+	__le16 val16;
+	u8 val8;
+	int ret;
+
+	switch (width) {
+	case 1:
+		ret = get_user(val8, (const u8 __user *)buf);
+		*val = val8;
+		return ret;
+	case 2:
+		ret = get_user(val16, (const __le16 __user *)buf);
+		*val = le16_to_cpu(val16);
+		return ret;
+	case 4:
+		ret = get_user(val32, (const __le32 __user *)buf);
+		*val = le32_to_cpu(val32);
+		return ret;
+	}
+	ret = get_user(val64, (const __le64 __user *)buf);
+	*val = le64_to_cpu(val64);
+	return ret;
+}
+
+static int mdev_pci_put_user(u64 val, char __user *buf, unsigned int width)
+{
+	switch (width) {
+	case 1:
+		return put_user((u8)val, (u8 __user *)buf);
+	case 2:
+		return put_user(cpu_to_le16(val), (__le16 __user *)buf);
+	case 4:
+		return put_user(cpu_to_le32(val), (__le32 __user *)buf);
+	}
+	return put_user(cpu_to_le64(val), (__le64 __user *)buf);
+}
+
+/* ---- Configuration space ---- */
 
 /* effects of a write, after the lock has been released */
 #define MDEV_PCI_THEN_RESET	BIT(0)
@@ -81,44 +128,94 @@ static void mdev_pci_config_write(struct mdev_pci *pci, unsigned int offset,
 static u32 mdev_pci_config_read(struct mdev_pci *pci, unsigned int offset,
 				unsigned int width)
 {
-	u32 val = mdev_pci_read_config(pci, offset, width);
+	u32 val = mdev_pci_config_get(pci, offset, width);
 
 	if (pci->desc->ops->config_read)
 		val = pci->desc->ops->config_read(pci, offset, width, val);
 	return val;
 }
 
+/* Returns how many bytes, up to four, a bus would access at once. */
+static unsigned int mdev_pci_config_piece(unsigned int offset, size_t count)
+{
+	unsigned int width = 4;
+
+	while (width > count || offset & (width - 1))
+		width /= 2;
+	return width;
+}
+
 static ssize_t mdev_pci_config_access(struct mdev_pci *pci, u64 offset,
 				      char __user *buf, size_t count, bool write)
 {
 	size_t done, width;
-	__le32 data = 0;
-	u32 val;
+	u64 val;
 
 	if (offset >= pci->config_size)
 		return -EINVAL;
 	count = min_t(size_t, count, pci->config_size - offset);
 	for (done = 0; done < count; done += width, offset += width) {
-		width = min_t(size_t, count - done, 4 - offset % 4);
+		width = mdev_pci_config_piece(offset, count - done);
 		if (write) {
-			if (copy_from_user(&data, buf + done, width))
+			if (mdev_pci_get_user(&val, buf + done, width))
 				return done ?: -EFAULT;
-			val = le32_to_cpu(data);
 			mdev_pci_config_write(pci, offset, width, val);
 			continue;
 		}
-		data = cpu_to_le32(mdev_pci_config_read(pci, offset, width));
-		if (copy_to_user(buf + done, &data, width))
+		val = mdev_pci_config_read(pci, offset, width);
+		if (mdev_pci_put_user(val, buf + done, width))
 			return done ?: -EFAULT;
 	}
 	return done;
 }
 
+/* ---- The ops ---- */
+
+/* Which regions have registers only, and nothing of the kit's among them? */
+u32 mdev_pci_direct_regions(const struct mdev_pci *pci)
+{
+	const struct mdev_pci_desc *desc = pci->desc;
+	u32 direct = 0;
+	unsigned int i;
+
+	for (i = 0; i < desc->nr_regions; i++) {
+		const struct mdev_pci_region *region = &desc->regions[i];
+
+		if (region->read && region->write && region->width &&
+		    region->size % region->width == 0 && !region->access &&
+		    !(region->flags & (MDEV_PCI_RAM | MDEV_PCI_READONLY)) &&
+		    i != VFIO_PCI_ROM_REGION_INDEX)
+			direct |= BIT(i);
+	}
+	if (pci->msix)
+		direct &= ~(BIT(pci->msix->table & PCI_MSIX_TABLE_BIR) |
+			    BIT(pci->msix->pba & PCI_MSIX_PBA_BIR));
+	return direct;
+}
+
+/*
+ * What guests do most is to access one register as a whole. Such an access goes directly
+ * to the vendor: returns the region then, and NULL for any other.
+ */
+static __always_inline const struct mdev_pci_region *
+mdev_pci_direct(const struct mdev_pci *pci, u64 pos, size_t count)
+{
+	u64 offset = mdev_pci_pos_offset(pos), index = mdev_pci_pos_index(pos);
+	const struct mdev_pci_region *region;
+
+	if (index >= MDEV_PCI_MAX_REGIONS ||
+	    !(READ_ONCE(pci->decoded) & pci->direct & BIT(index)))
+		return NULL;
+	region = &pci->desc->regions[index];
+	return offset < region->size && count <= region->width &&
+	       count >= region->min_width && is_power_of_2(count) &&
+	       !(offset & (count - 1)) ? region : NULL;
+}
+
 static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
 			       size_t count, loff_t *ppos, bool write)
 {
-	u64 offset = *ppos & (BIT_ULL(MDEV_PCI_OFFSET_SHIFT) - 1);
-	u64 index = (u64)*ppos >> MDEV_PCI_OFFSET_SHIFT;
+	u64 offset = mdev_pci_pos_offset(*ppos), index = mdev_pci_pos_index(*ppos);
 	ssize_t ret;
 
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
@@ -146,7 +243,21 @@ static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
 ssize_t mdev_pci_read(struct mdev_device *mdev, char __user *buf, size_t count,
 		      loff_t *ppos)
 {
-	return mdev_pci_access(mdev_pci_of(mdev), buf, count, ppos, false);
+	struct mdev_pci *pci = mdev_pci_of(mdev);
+	const struct mdev_pci_region *region;
+	u64 val;
+
+	region = mdev_pci_direct(pci, *ppos, count);
+	if (!region)
+		return mdev_pci_access(pci, buf, count, ppos, false);
+	if (!mdev_pci_enter(pci))
+		return -EBUSY;
+	val = region->read(pci, region, mdev_pci_pos_offset(*ppos), count);
+	mdev_pci_leave(pci);
+	if (mdev_pci_put_user(val, buf, count))
+		return -EFAULT;
+	*ppos += count;
+	return count;
 }
 EXPORT_SYMBOL_GPL(mdev_pci_read);
 
@@ -163,7 +274,20 @@ EXPORT_SYMBOL_GPL(mdev_pci_read);
 ssize_t mdev_pci_write(struct mdev_device *mdev, const char __user *buf,
 		       size_t count, loff_t *ppos)
 {
-	return mdev_pci_access(mdev_pci_of(mdev), (char __user *)buf, count, ppos,
-			       true);
+	struct mdev_pci *pci = mdev_pci_of(mdev);
+	const struct mdev_pci_region *region;
+	u64 val;
+
+	region = mdev_pci_direct(pci, *ppos, count);
+	if (!region)
+		return mdev_pci_access(pci, (char __user *)buf, count, ppos, true);
+	if (mdev_pci_get_user(&val, buf, count))
+		return -EFAULT;
+	if (!mdev_pci_enter(pci))
+		return -EBUSY;
+	region->write(pci, region, mdev_pci_pos_offset(*ppos), count, val);
+	mdev_pci_leave(pci);
+	*ppos += count;
+	return count;
 }
 EXPORT_SYMBOL_GPL(mdev_pci_write);

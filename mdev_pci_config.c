@@ -9,31 +9,52 @@
 
 #include "mdev_pci_private.h"
 
-static u8 mdev_pci_config_byte(const struct mdev_pci *pci, unsigned int offset)
-{
-	u8 val = offset < pci->config_end ? pci->config[offset] : 0;
+/* the register of four aligned bytes that @offset is in */
+#define MDEV_PCI_REG(_offset)	((_offset) & ~3U)
 
-	/* this bit does not depend on PCI_COMMAND_INTX_DISABLE */
-	if (offset == PCI_STATUS && pci->line)
-		val |= PCI_STATUS_INTERRUPT;
-	return val;
+static u32 mdev_pci_reg(const u8 *config, unsigned int reg)
+{
+	return le32_to_cpu(READ_ONCE(*(const __le32 *)(config + reg)));
 }
 
-static u32 mdev_pci_config_get(const struct mdev_pci *pci, unsigned int offset,
-			       unsigned int width)
+/* the bits of a register that are @width bytes at @offset */
+static u32 mdev_pci_reg_bits(unsigned int offset, unsigned int width)
 {
+	return U32_MAX >> (32 - width * 8) << offset % 4 * 8;
+}
+
+/* Change the bits of @mask. */
+static void mdev_pci_reg_change(struct mdev_pci *pci, unsigned int reg, u32 mask,
+				u32 val)
+{
+	lockdep_assert_held(&pci->lock);
+	val = (mdev_pci_reg(pci->config, reg) & ~mask) | (val & mask);
+	WRITE_ONCE(*(__le32 *)(pci->config + reg), cpu_to_le32(val));
+}
+
+static void mdev_pci_regs_set(struct mdev_pci *pci, const u8 *from)
+{
+	unsigned int reg;
+	__le32 val;
+
+	for (reg = 0; reg < pci->config_end; reg += 4) {
+		memcpy(&val, from + reg, sizeof(val));
+		mdev_pci_reg_change(pci, reg, ~0U, le32_to_cpu(val));
+	}
+}
+
+u32 mdev_pci_config_get(const struct mdev_pci *pci, unsigned int offset,
+			unsigned int width)
+{
+	unsigned int reg = MDEV_PCI_REG(offset);
 	u32 val = 0;
 
-	lockdep_assert_held(&pci->lock);
-	while (width--)
-		val = val << 8 | mdev_pci_config_byte(pci, offset + width);
-	return val;
-}
-
-bool mdev_pci_in_d3(const struct mdev_pci *pci)
-{
-	return pci->pm && (pci->config[pci->pm + PCI_PM_CTRL] &
-			   PCI_PM_CTRL_STATE_MASK);
+	if (reg < pci->config_end)
+		val = mdev_pci_reg(pci->config, reg);
+	/* this bit does not depend on PCI_COMMAND_INTX_DISABLE */
+	if (reg == PCI_COMMAND && READ_ONCE(pci->line))
+		val |= PCI_STATUS_INTERRUPT << 16;
+	return (val & mdev_pci_reg_bits(offset, width)) >> offset % 4 * 8;
 }
 
 /* Update which regions are decoded. Those that are no BARs always are. */
@@ -54,35 +75,32 @@ void mdev_pci_config_decode(struct mdev_pci *pci)
 	WRITE_ONCE(pci->decoded, decoded);
 }
 
-static void mdev_pci_config_put_byte(struct mdev_pci *pci, unsigned int offset,
-				     u8 val)
-{
-	u8 mask = pci->config_writable[offset];
-
-	/* a write of a power state that it does not have is ignored */
-	if (pci->pm && offset == pci->pm + PCI_PM_CTRL &&
-	    (val & PCI_PM_CTRL_STATE_MASK) &&
-	    (val & PCI_PM_CTRL_STATE_MASK) != (__force u32)PCI_D3hot)
-		mask &= ~PCI_PM_CTRL_STATE_MASK;
-	pci->config[offset] = (pci->config[offset] & ~mask) | (val & mask);
-}
-
 /* Change those bits that can be written. */
 void mdev_pci_config_put(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width, u32 val)
 {
+	u32 mask = mdev_pci_reg_bits(offset, width), state;
+	unsigned int reg = MDEV_PCI_REG(offset);
+	bool is_pm = pci->pm && reg == pci->pm + PCI_PM_CTRL;
+
 	lockdep_assert_held(&pci->lock);
-	if (offset + width > pci->config_end)
+	if (reg >= pci->config_end)
 		return;
-	for (; width--; val >>= 8)
-		mdev_pci_config_put_byte(pci, offset++, val);
-	mdev_pci_config_decode(pci);
+	val <<= offset % 4 * 8;
+	mask &= mdev_pci_reg(pci->config_writable, reg);
+	/* a write of a power state that it does not have is ignored */
+	state = val & PCI_PM_CTRL_STATE_MASK;
+	if (is_pm && state && state != (__force u32)PCI_D3hot)
+		mask &= ~PCI_PM_CTRL_STATE_MASK;
+	mdev_pci_reg_change(pci, reg, mask, val);
+	if (reg == PCI_COMMAND || is_pm)
+		mdev_pci_config_decode(pci);
 }
 
 void mdev_pci_config_reset(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->lock);
-	memcpy(pci->config, pci->config_reset, pci->config_end);
+	mdev_pci_regs_set(pci, pci->config_reset);
 	mdev_pci_config_decode(pci);
 }
 
@@ -119,7 +137,7 @@ bool mdev_pci_config_valid(const struct mdev_pci *pci, const u8 *from)
 void mdev_pci_config_load(struct mdev_pci *pci, const u8 *from)
 {
 	lockdep_assert_held(&pci->lock);
-	memcpy(pci->config, from, pci->config_end);
+	mdev_pci_regs_set(pci, from);
 	mdev_pci_config_decode(pci);
 }
 
@@ -139,21 +157,14 @@ static bool mdev_pci_config_fits(const struct mdev_pci *pci,
  * @offset: in configuration space
  * @width: 1 to 4 bytes, within four aligned ones
  *
- * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
+ * Context: any.
  * Return: the value; all ones if @offset or @width is not valid.
  */
 u32 mdev_pci_read_config(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width)
 {
-	unsigned long flags;
-	u32 val;
-
-	if (!mdev_pci_config_fits(pci, offset, width))
-		return U32_MAX;
-	spin_lock_irqsave(&pci->lock, flags);
-	val = mdev_pci_config_get(pci, offset, width);
-	spin_unlock_irqrestore(&pci->lock, flags);
-	return val;
+	return mdev_pci_config_fits(pci, offset, width) ?
+	       mdev_pci_config_get(pci, offset, width) : U32_MAX;
 }
 EXPORT_SYMBOL_GPL(mdev_pci_read_config);
 
@@ -175,11 +186,12 @@ void mdev_pci_set_config(struct mdev_pci *pci, unsigned int offset,
 	unsigned long flags;
 
 	if (!mdev_pci_config_fits(pci, offset, width) ||
-	    offset + width > pci->config_end)
+	    offset >= pci->config_end)
 		return;
 	spin_lock_irqsave(&pci->lock, flags);
-	for (; width--; val >>= 8)
-		pci->config[offset++] = val;
+	mdev_pci_reg_change(pci, MDEV_PCI_REG(offset),
+			    mdev_pci_reg_bits(offset, width),
+			    val << offset % 4 * 8);
 	spin_unlock_irqrestore(&pci->lock, flags);
 }
 EXPORT_SYMBOL_GPL(mdev_pci_set_config);

@@ -109,7 +109,7 @@ static void mdev_pci_apply(struct mdev_pci *pci, int wanted)
 	if (wanted & MDEV_PCI_WANTED_PULSE ||
 	    (wanted & MDEV_PCI_WANTED_MESSAGE && high && !pci->line))
 		mdev_pci_send(pci, 0);
-	pci->line = high;
+	WRITE_ONCE(pci->line, high);
 	mdev_pci_irq_update(pci);
 }
 
@@ -246,7 +246,7 @@ void mdev_pci_irq_hold_back(struct mdev_pci *pci, bool hold_back)
 void mdev_pci_irq_reset(struct mdev_pci *pci)
 {
 	lockdep_assert_held(&pci->lock);
-	pci->line = false;
+	WRITE_ONCE(pci->line, false);
 	bitmap_zero(pci->vectors_pending, mdev_pci_max_vectors(pci));
 }
 

@@ -19,8 +19,10 @@
  *	active		how many accesses to regions are under way; negative while no more
  *			can begin, see mdev_pci_enter()
  *	decoded		one bit for each region: it is decoded; written under lock
+ *	direct		one bit for each region: see mdev_pci_direct(). Constant.
  *	config		configuration space up to config_end; from there to config_size it
- *			reads as zeroes. Under lock.
+ *			reads as zeroes. Written under lock, by four aligned bytes at a time,
+ *			so that it can be read without.
  *	config_reset, config_writable
  *			its values after a reset; the bits that can be written. Constant.
  *	pm, exp, af, msi, msix
@@ -76,6 +78,16 @@ static inline u64 mdev_pci_offset(unsigned int index)
 	return (u64)index << MDEV_PCI_OFFSET_SHIFT;
 }
 
+static inline u64 mdev_pci_pos_index(u64 pos)
+{
+	return pos >> MDEV_PCI_OFFSET_SHIFT;
+}
+
+static inline u64 mdev_pci_pos_offset(u64 pos)
+{
+	return pos & (BIT_ULL(MDEV_PCI_OFFSET_SHIFT) - 1);
+}
+
 /* Returns NULL if there is no such region. Not for configuration space. */
 static inline const struct mdev_pci_region *
 mdev_pci_region(const struct mdev_pci *pci, u64 index)
@@ -87,10 +99,10 @@ mdev_pci_region(const struct mdev_pci *pci, u64 index)
 	return &desc->regions[index];
 }
 
-static inline unsigned int mdev_pci_index(const struct mdev_pci *pci,
-					  const struct mdev_pci_region *region)
+static inline bool mdev_pci_in_d3(const struct mdev_pci *pci)
 {
-	return region - pci->desc->regions;
+	return pci->pm && (pci->config[pci->pm + PCI_PM_CTRL] &
+			   PCI_PM_CTRL_STATE_MASK);
 }
 
 static inline bool mdev_pci_can_unplug(const struct mdev_pci *pci)
@@ -135,7 +147,8 @@ int mdev_pci_config_init(struct mdev_pci *pci);
 void mdev_pci_config_exit(struct mdev_pci *pci);
 
 /* mdev_pci_config.c */
-bool mdev_pci_in_d3(const struct mdev_pci *pci);
+u32 mdev_pci_config_get(const struct mdev_pci *pci, unsigned int offset,
+			unsigned int width);
 void mdev_pci_config_put(struct mdev_pci *pci, unsigned int offset,
 			 unsigned int width, u32 val);
 void mdev_pci_config_decode(struct mdev_pci *pci);
@@ -166,6 +179,9 @@ void mdev_pci_ram_release(struct mdev_pci *pci);
 void mdev_pci_revoke_all(struct mdev_pci *pci);
 ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 			       char __user *buf, size_t count, bool write);
+
+/* mdev_pci_access.c */
+u32 mdev_pci_direct_regions(const struct mdev_pci *pci);
 
 /* mdev_pci_migration.c */
 size_t mdev_pci_state_size(const struct mdev_pci *pci);

@@ -59,11 +59,10 @@ static unsigned int mdev_pci_piece(const struct mdev_pci_region *region,
 	return width;
 }
 
-static u64 mdev_pci_read_piece(struct mdev_pci *pci,
-			       const struct mdev_pci_region *region, u64 offset,
-			       unsigned int width)
+static u64 mdev_pci_read_piece(struct mdev_pci *pci, unsigned int index,
+			       u64 offset, unsigned int width)
 {
-	unsigned int index = mdev_pci_index(pci, region);
+	const struct mdev_pci_region *region = &pci->desc->regions[index];
 	int msix = mdev_pci_in_msix(pci, index, offset);
 
 	if (!mdev_pci_decoded(pci, index))
@@ -75,11 +74,10 @@ static u64 mdev_pci_read_piece(struct mdev_pci *pci,
 	return region->read(pci, region, offset, width);
 }
 
-static void mdev_pci_write_piece(struct mdev_pci *pci,
-				 const struct mdev_pci_region *region,
+static void mdev_pci_write_piece(struct mdev_pci *pci, unsigned int index,
 				 u64 offset, unsigned int width, u64 val)
 {
-	unsigned int index = mdev_pci_index(pci, region);
+	const struct mdev_pci_region *region = &pci->desc->regions[index];
 
 	if (mdev_pci_in_msix(pci, index, offset) || !region->write ||
 	    width < region->min_width || !mdev_pci_decoded(pci, index))
@@ -95,10 +93,10 @@ static bool mdev_pci_gives_up(void)
 }
 
 /* Access piece by piece, from the lowest address on. */
-static void mdev_pci_access_chunk(struct mdev_pci *pci,
-				  const struct mdev_pci_region *region,
+static void mdev_pci_access_chunk(struct mdev_pci *pci, unsigned int index,
 				  u64 offset, u8 *data, size_t count, bool write)
 {
+	const struct mdev_pci_region *region = &pci->desc->regions[index];
 	unsigned int width;
 	__le64 val;
 
@@ -107,89 +105,23 @@ static void mdev_pci_access_chunk(struct mdev_pci *pci,
 		if (write) {
 			val = 0;
 			memcpy(&val, data, width);
-			mdev_pci_write_piece(pci, region, offset, width,
+			mdev_pci_write_piece(pci, index, offset, width,
 					     le64_to_cpu(val));
 		} else {
-			val = cpu_to_le64(mdev_pci_read_piece(pci, region,
+			val = cpu_to_le64(mdev_pci_read_piece(pci, index,
 							      offset, width));
 			memcpy(data, &val, width);
 		}
 	}
 }
 
-static int mdev_pci_get_user(u64 *val, const char __user *buf, unsigned int width)
-{
-	__le32 val32;
-	__le16 val16;
-	int ret;
-	u8 val8;
-
-	switch (width) {
-	case 1:
-		ret = get_user(val8, (const u8 __user *)buf);
-		*val = val8;
-		return ret;
-	case 2:
-		ret = get_user(val16, (const __le16 __user *)buf);
-		*val = le16_to_cpu(val16);
-		return ret;
-	case 4:
-		ret = get_user(val32, (const __le32 __user *)buf);
-		*val = le32_to_cpu(val32);
-		return ret;
-	}
-	if (copy_from_user(val, buf, sizeof(*val)))
-		return -EFAULT;
-	*val = le64_to_cpu((__force __le64)*val);
-	return 0;
-}
-
-static int mdev_pci_put_user(u64 val, char __user *buf, unsigned int width)
-{
-	__le64 val64;
-
-	switch (width) {
-	case 1:
-		return put_user((u8)val, (u8 __user *)buf);
-	case 2:
-		return put_user(cpu_to_le16(val), (__le16 __user *)buf);
-	case 4:
-		return put_user(cpu_to_le32(val), (__le32 __user *)buf);
-	}
-	val64 = cpu_to_le64(val);
-	return copy_to_user(buf, &val64, sizeof(val64)) ? -EFAULT : 0;
-}
-
-/* An access that is a single piece, which is what guests do. */
-static ssize_t mdev_pci_access_one(struct mdev_pci *pci,
-				   const struct mdev_pci_region *region,
-				   u64 offset, char __user *buf,
-				   unsigned int width, bool write)
-{
-	u64 val = 0;
-
-	if (write && mdev_pci_get_user(&val, buf, width))
-		return -EFAULT;
-	if (!mdev_pci_enter(pci))
-		return -EBUSY;
-	if (write)
-		mdev_pci_write_piece(pci, region, offset, width, val);
-	else
-		val = mdev_pci_read_piece(pci, region, offset, width);
-	mdev_pci_leave(pci);
-	if (!write && mdev_pci_put_user(val, buf, width))
-		return -EFAULT;
-	return width;
-}
-
 /*
  * User memory is copied before and after the access, because it may never become present.
- * If copying to it fails, the device has been read all the same. Out of line, so that an
- * access that is not split does not pay for the buffer.
+ * If copying to it fails, the device has been read all the same.
  */
-static noinline ssize_t
-mdev_pci_access_split(struct mdev_pci *pci, const struct mdev_pci_region *region,
-		      u64 offset, char __user *buf, size_t count, bool write)
+static ssize_t mdev_pci_access_regs(struct mdev_pci *pci, unsigned int index,
+				    u64 offset, char __user *buf, size_t count,
+				    bool write)
 {
 	u8 data[MDEV_PCI_CHUNK];
 	size_t done, part;
@@ -202,7 +134,7 @@ mdev_pci_access_split(struct mdev_pci *pci, const struct mdev_pci_region *region
 			return done ?: -EFAULT;
 		if (!mdev_pci_enter(pci))
 			return done ?: -EBUSY;
-		mdev_pci_access_chunk(pci, region, offset + done, data, part,
+		mdev_pci_access_chunk(pci, index, offset + done, data, part,
 				      write);
 		mdev_pci_leave(pci);
 		if (!write && copy_to_user(buf + done, data, part))
@@ -211,19 +143,9 @@ mdev_pci_access_split(struct mdev_pci *pci, const struct mdev_pci_region *region
 	return count;
 }
 
-static ssize_t mdev_pci_access_regs(struct mdev_pci *pci,
-				    const struct mdev_pci_region *region,
-				    u64 offset, char __user *buf, size_t count,
-				    bool write)
-{
-	if (mdev_pci_piece(region, offset, count) == count)
-		return mdev_pci_access_one(pci, region, offset, buf, count, write);
-	return mdev_pci_access_split(pci, region, offset, buf, count, write);
-}
-
 /* A region that is not decoded reads as ones and ignores writes. */
-static noinline ssize_t mdev_pci_access_undecoded(char __user *buf,
-						  size_t count, bool write)
+static ssize_t mdev_pci_access_undecoded(char __user *buf, size_t count,
+					 bool write)
 {
 	u8 ones[MDEV_PCI_CHUNK];
 	size_t done, part;
@@ -262,7 +184,7 @@ ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 	if (!count)
 		return 0;
 	if (!(region->flags & MDEV_PCI_RAM) && !region->access)
-		return mdev_pci_access_regs(pci, region, offset, buf, count,
+		return mdev_pci_access_regs(pci, index, offset, buf, count,
 					    write);
 
 	/* these access user memory, so a migration does not wait for them */

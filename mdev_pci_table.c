@@ -437,6 +437,7 @@ int mdev_pci_config_init(struct mdev_pci *pci)
 	if (desc->nr_caps &&
 	    desc->caps[desc->nr_caps - 1].flags & MDEV_PCI_CAP_EXT)
 		mdev_pci_cap_offset(desc, desc->nr_caps - 1, &end);
+	end = ALIGN(end, 4);
 	pci->config = kzalloc(3 * end, GFP_KERNEL);
 	if (!pci->config)
 		return -ENOMEM;

@@ -43,7 +43,7 @@
  * The spinlock of a device, taken with interrupts off, protects configuration space and
  * interrupts. It is not held while a vendor is called, so the functions that take it can be
  * called under the vendor's locks. Those that raise interrupts, mdev_pci_set_intx() for
- * one, can be called in any context; mdev_pci_command(), mdev_pci_read_config() and
+ * one, and those that read configuration space can be called in any context;
  * mdev_pci_set_config() in any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  *
  * @reset, @quiesce, @resume and @check of one device run one at a time, under a mutex.
@@ -454,6 +454,7 @@ struct mdev_pci {
 	/* private: see mdev_pci_private.h */
 	atomic_t active;
 	u32 decoded;
+	u32 direct;
 	spinlock_t lock;		/* protects what follows, to irq_work */
 	u8 *config;
 	u8 *config_reset;
@@ -609,7 +610,7 @@ unsigned int mdev_pci_find_capability(struct mdev_pci *pci, u8 id);
  * mdev_pci_command - the value of the command register
  * @pci: the device
  *
- * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
+ * Context: any.
  * Return: PCI_COMMAND_MASTER etc.
  */
 static inline u16 mdev_pci_command(struct mdev_pci *pci)

@@ -4,6 +4,7 @@
  *
  *	bench SUBJECT create    CREATE DEVICES N...
  *	bench SUBJECT vfio      CREATE DEVICES
+ *	bench SUBJECT pci       CREATE DEVICES
  *	bench SUBJECT unregister CREATE DEVICES SWITCH N...
  *	bench SUBJECT memory    CREATE DEVICES N
  *	bench SUBJECT parallel  CREATE DEVICES CREATE2 N
@@ -19,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/pci_regs.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -356,6 +359,44 @@ static void bench_vfio(void)
 	vfio_close(&client);
 }
 
+/* a PCI device's registers, and its interrupt */
+
+static off_t pci_offset(unsigned int index, unsigned int offset)
+{
+	return ((off_t)index << BENCH_SHIFT) + offset;
+}
+
+static void bench_pci(void)
+{
+	off_t config = pci_offset(VFIO_PCI_CONFIG_REGION_INDEX, 0);
+	off_t bar = pci_offset(VFIO_PCI_BAR0_REGION_INDEX, 0);
+	off_t raise = bar + 4 * (BENCH_REGS - 1);
+	uint32_t val = PCI_COMMAND_MEMORY;
+	char uuid[37];
+	int fd;
+
+	uuid_of(0, uuid);
+	create(0);
+	fd = eventfd(0, EFD_CLOEXEC);
+	if (fd < 0 || vfio_open(&client, uuid) ||
+	    pwrite(client.device, &val, 4, config + PCI_COMMAND) != 4 ||
+	    vfio_set_irqs(client.device, VFIO_IRQ_SET_DATA_EVENTFD |
+			  VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_MSI_IRQ_INDEX, 0,
+			  1, &fd))
+		die("open", 0);
+	row("bar-read", 4, BEST(pread(client.device, &val, 4, bar)));
+	row("bar-write", 4, BEST(pwrite(client.device, &val, 4, bar)));
+	row("bar-write-raises", 4, BEST(pwrite(client.device, &val, 4, raise)));
+	row("config-read", 4, BEST(pread(client.device, &val, 4,
+					 config + PCI_BASE_ADDRESS_0)));
+	row("config-write", 4, BEST(pwrite(client.device, &val, 4,
+					   config + PCI_BASE_ADDRESS_0)));
+	if (!eventfd_fired(fd, 0))
+		die("interrupt", 0);
+	close(fd);
+	vfio_close(&client);
+}
+
 /* two processors at it, in devices per second */
 
 /* create and remove @n devices, of our own numbers */
@@ -426,6 +467,8 @@ int main(int argc, char **argv)
 		bench_create(argc, argv);
 	else if (!strcmp(what, "vfio"))
 		bench_vfio();
+	else if (!strcmp(what, "pci"))
+		bench_pci();
 	else if (!strcmp(what, "unregister") && argc > 1)
 		bench_unregister(argc, argv);
 	else if (!strcmp(what, "memory") && argc == 1)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Started by tools/bench/bench in a guest: measure devices without mdev, with the
-# kernel's own, and with ours.
+# kernel's own, and with ours; and PCI devices by hand and with the kit.
 #
 #   bench_guest.sh counted|clock LIVE...
 #
@@ -41,9 +41,12 @@ load() {
 		module=bench_classic
 		module_load mdev && module_load mdev_test_bridge ;;
 	classic-vfio) module=bench_classic; module_load vfio_mdev ;;
+	hand*|kit*)
+		module=bench_pci
+		module_load vfio_mdev && module_load mdev_pci ;;
 	esac || die "cannot load mdev for $1"
-	if [ $module = bench_classic ]; then
-		module_load bench_classic
+	if [ $module = bench_classic ] || [ $module = bench_pci ]; then
+		module_load $module
 	else
 		# modprobe would bring our mdev along
 		insmod "$(modinfo -n $module)" vfio=$vfio
@@ -51,13 +54,14 @@ load() {
 	create=$class/bench.0/mdev_supported_types/platform-bench/create
 	[ -e "$create" ] || create=$class/bench.0/create
 	create2=${create/bench.0/bench.1}
+	[[ $1 != hand* ]] || create=$create2
 	switch=/sys/module/$module/parameters/registered
 }
 
 unload() {
 	local name
 
-	for name in $module mdev_test_bridge vfio_mdev mdev; do
+	for name in $module mdev_test_bridge vfio_mdev mdev_pci mdev; do
 		[ ! -d "/sys/module/$name" ] || module_unload "$name" ||
 			die "cannot unload $name"
 	done
@@ -79,7 +83,7 @@ sizes() {
 	local name
 
 	load "$1"
-	for name in mdev vfio_mdev $module; do
+	for name in mdev vfio_mdev mdev_pci $module; do
 		[ ! -d "/sys/module/$name" ] ||
 			echo "$1 size-$name 0 $(cat "/sys/module/$name/coresize")"
 	done
@@ -106,6 +110,12 @@ done
 # VFIO's own files, with nobody of ours in between, and with the bridge
 bench modern-vfio vfio
 bench classic-vfio vfio
+# PCI devices, which the classic door makes, by hand and with the kit
+for subject in hand kit; do
+	bench $subject-vfio pci
+	bench $subject-vfio memory "${few[-1]}"
+done
+[ "$mode" != counted ] || sizes kit-vfio
 # Last, as the kernel's own takes a quarter of an hour for 100,000. 1000 once more: a
 # minute later the clock may show something else for the same work.
 for subject in floor modern classic upstream; do

@@ -18,6 +18,10 @@
 #define BENCH_PIN		_IO(VFIO_TYPE, VFIO_BASE + 101)
 #define BENCH_UNPIN		_IO(VFIO_TYPE, VFIO_BASE + 102)
 
+/* registers of 32 bits of the PCI devices, in BAR 0; a region's offset is its index << */
+#define BENCH_REGS		4
+#define BENCH_SHIFT		40
+
 #ifdef __KERNEL__
 #include <linux/gfp.h>
 #include <linux/mm.h>
