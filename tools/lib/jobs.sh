@@ -14,6 +14,7 @@
 tmp=$(mktemp -d) || exit
 jobs_at_once=2
 jobs=()		# a name each, which is that of its files in tmp
+declare -A job_waits=()	# those that mostly wait: they run beside the others
 job_pids=()	# of those that have been started
 
 # shellcheck disable=SC2317 # called by a trap
@@ -149,14 +150,23 @@ jobs_progress() {
 	say "$((SECONDS - start)) s,${line%,}"
 }
 
+# jobs_busy: how many of those that are running do more than wait
+jobs_busy() {
+	local name busy=0
+
+	for name in "${jobs[@]:0:started}"; do
+		[ -e "$tmp/$name.status" ] || [ "${job_waits[$name]}" ] ||
+			busy=$((busy + 1))
+	done
+	echo $busy
+}
+
 # jobs_run: all of them; false if any fails. The longest should come first.
 jobs_run() {
-	local start=$SECONDS started=0 ended=0 next=$((SECONDS + 15)) over
+	local start=$SECONDS started=0 ended=0 next=$((SECONDS + 15))
 
 	while ((ended < ${#jobs[@]})); do
-		over=("$tmp"/*.status)
-		[ -e "${over[0]}" ] || over=()
-		if ((started < ${#jobs[@]} && started - ${#over[@]} < jobs_at_once)); then
+		if ((started < ${#jobs[@]})) && (($(jobs_busy) < jobs_at_once)); then
 			job_run "${jobs[started]}" &
 			job_pids+=($!)
 			started=$((started + 1))

@@ -935,11 +935,11 @@ static int conform_types(void)
 
 static void conform_module(const char *args)
 {
-	if (modules_reset() || module_load(args))
+	if (vendors_reset() || module_load(args))
 		ksft_test_result_fail("%s: cannot be loaded\n", args);
 	else if (!conform_types())
 		ksft_test_result_fail("%s: has no type\n", args);
-	ksft_test_result(!modules_reset() && !mdev_leftovers(), "%s: leftovers\n", args);
+	ksft_test_result(!vendors_reset() && !mdev_leftovers(), "%s: leftovers\n", args);
 }
 
 int main(int argc, char **argv)

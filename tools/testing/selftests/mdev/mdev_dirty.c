@@ -58,14 +58,14 @@ FIXTURE_SETUP(dirty)
 
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_dma"));
 	uuid_next(self->c.uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->c.uuid));
 	/* VFIO is loaded now, and can be asked */
 	if (!has_report()) {
 		EXPECT_EQ(0, mdev_remove(self->c.uuid));
-		EXPECT_EQ(0, modules_reset());
+		EXPECT_EQ(0, vendors_reset());
 		SKIP(return, "VFIO of this kernel cannot report");
 	}
 	ASSERT_EQ(0, client_open(&self->c));
@@ -86,7 +86,7 @@ FIXTURE_TEARDOWN(dirty)
 	munmap(self->map, ALL_PAGES / 8 + PAGE);
 	EXPECT_TRUE(wait_for(memory_locked() <= self->c.locked));
 	EXPECT_EQ(0, mdev_remove(self->c.uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -160,7 +160,7 @@ FIXTURE_SETUP(vendors)
 
 FIXTURE_TEARDOWN(vendors)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -184,7 +184,7 @@ TEST_F_TIMEOUT(vendors, offered, 600)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(list); i++) {
-		ASSERT_EQ(0, modules_reset());
+		ASSERT_EQ(0, vendors_reset());
 		ASSERT_EQ(0, module_load(list[i].module));
 		uuid_next(uuid);
 		ASSERT_EQ(0, mdev_create(list[i].type, uuid));

@@ -43,7 +43,7 @@ FIXTURE_SETUP(dma)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_dma"));
 	uuid_next(self->c.uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->c.uuid));
@@ -60,7 +60,7 @@ FIXTURE_TEARDOWN(dma)
 	/* the last close may be on its way */
 	EXPECT_TRUE(wait_for(memory_locked() <= self->c.locked));
 	EXPECT_EQ(0, mdev_remove(self->c.uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -540,7 +540,7 @@ FIXTURE_SETUP(no_op)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_dma unmap=0"));
 	uuid_next(self->c.uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->c.uuid));
@@ -552,7 +552,7 @@ FIXTURE_TEARDOWN(no_op)
 	vfio_close(&self->c.vc);
 	munmap(self->c.mem, SIZE);
 	EXPECT_EQ(0, mdev_remove(self->c.uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_F(no_op, may_copy_but_not_pin)
@@ -571,7 +571,7 @@ TEST(vendor_without_file_ops)
 	char uuid[UUID_LEN + 1], buf[4] = "";
 	struct vfio_client vc;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_dma files=0"));
 	uuid_next(uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, uuid));
@@ -591,7 +591,7 @@ TEST(vendor_without_file_ops)
 
 	vfio_close(&vc);
 	EXPECT_EQ(0, mdev_remove(uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_HARNESS_MAIN

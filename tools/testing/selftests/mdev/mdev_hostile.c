@@ -104,7 +104,7 @@ FIXTURE_SETUP(sample)
 {
 	int i;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_TRUE(vfio_use_iommufd(false));
 	ASSERT_EQ(0, module_load(variant->module));
 	for (i = 0; i < 2; i++) {
@@ -125,7 +125,7 @@ FIXTURE_TEARDOWN(sample)
 	EXPECT_TRUE(wait_for(!module_refs(variant->module)));
 	for (i = 0; i < 2; i++)
 		EXPECT_EQ(0, mdev_remove(self->uuid[i]));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -219,7 +219,7 @@ FIXTURE_SETUP(dma)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_dma"));
 	self->b.vc = (struct vfio_client){ -1, -1, -1, 0, -1 };
 	uuid_next(self->a.uuid);
@@ -241,7 +241,7 @@ FIXTURE_TEARDOWN(dma)
 	EXPECT_EQ(self->a.locked, memory_locked());
 	EXPECT_EQ(0, mdev_remove(self->a.uuid));
 	EXPECT_EQ(0, mdev_remove(self->b.uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 

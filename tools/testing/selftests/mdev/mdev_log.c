@@ -77,7 +77,7 @@ FIXTURE_SETUP(log)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	if (module_load("mdev_test_log"))
 		SKIP(return, "no module mdev_test_log");
 	uuid_next(self->uuid);
@@ -95,7 +95,7 @@ FIXTURE_TEARDOWN(log)
 {
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 

@@ -207,7 +207,7 @@ FIXTURE_SETUP(disp)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdisp"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(XGA, self->uuid));
@@ -220,7 +220,7 @@ FIXTURE_TEARDOWN(disp)
 	EXPECT_EQ(0, lost);
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -1374,14 +1374,14 @@ FIXTURE_SETUP(types)
 {
 	unsigned int i;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	for (i = 0; i < ARRAY_SIZE(self->uuid); i++)
 		uuid_next(self->uuid[i]);
 }
 
 FIXTURE_TEARDOWN(types)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 

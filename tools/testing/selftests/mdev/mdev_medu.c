@@ -354,7 +354,7 @@ FIXTURE_SETUP(medu)
 	ASSERT_STRNE("", pci_name);
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, load(variant->args, variant->bounced));
 	self->hardware = true;
 	uuid_next(self->uuid);
@@ -369,7 +369,7 @@ FIXTURE_TEARDOWN(medu)
 	edu_close(&self->edu);
 	if (mdev_exists(self->uuid))
 		EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 

@@ -361,7 +361,7 @@ FIXTURE_SETUP(cards)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mtty"));
 	ASSERT_EQ(0, card_add(&self->one, DUAL));
 	ASSERT_EQ(0, card_add(&self->two, DUAL));
@@ -377,7 +377,7 @@ FIXTURE_TEARDOWN(cards)
 	vfio_close(&self->one.vc);
 	vfio_close(&self->two.vc);
 	vfio_close(&self->other.vc);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -437,7 +437,7 @@ TEST(no_migration)
 	struct vfio_client vc;
 	char uuid[UUID_LEN + 1];
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(uuid);
 	ASSERT_EQ(0, mdev_create("mnull0/mnull-1", uuid));
@@ -450,7 +450,7 @@ TEST(no_migration)
 				 VFIO_DEVICE_FEATURE_MIG_DATA_SIZE));
 	EXPECT_EQ(-ENOTTY, probe(vc.device, GET | VFIO_DEVICE_FEATURE_MASK));
 	vfio_close(&vc);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 /* the state machine */
@@ -1209,7 +1209,7 @@ TEST(unplugged)
 	pid_t pid;
 
 	vfio_use_iommufd(false);
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mtty unplug=1"));
 	ASSERT_EQ(0, card_add(&card, DUAL));
 	ASSERT_EQ(0, irq_trigger(&card, VFIO_PCI_REQ_IRQ_INDEX, efd));
@@ -1231,7 +1231,7 @@ TEST(unplugged)
 	EXPECT_EQ(-ENODEV, read_some(file, buf, 4));
 	close(file);
 	close(efd);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 /* VFIO shows the state to root, of cards that are not open, too */

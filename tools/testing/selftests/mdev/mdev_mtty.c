@@ -217,7 +217,7 @@ FIXTURE_SETUP(card)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mtty"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(variant->type, self->uuid));
@@ -232,7 +232,7 @@ FIXTURE_TEARDOWN(card)
 	EXPECT_EQ(0, lost);
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -946,7 +946,7 @@ FIXTURE_SETUP(driver)
 
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	for (i = 0; i < 8; i++)
 		uuid_next(self->uuid[i]);
 	self->vc = (struct vfio_client) { -1, -1, -1, .device = -1 };
@@ -959,7 +959,7 @@ FIXTURE_TEARDOWN(driver)
 {
 	EXPECT_EQ(0, lost);
 	vfio_close(&self->vc);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -1034,7 +1034,7 @@ TEST_F(driver, parameters)
 	ASSERT_EQ(0, module_load("mtty max_ports=0"));
 	EXPECT_EQ(0, mdev_available(SINGLE));
 	EXPECT_EQ(-EUSERS, mdev_create(SINGLE, self->uuid[0]));
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mtty parents=16"));
 	EXPECT_EQ(16, dir_count(MDEV_CLASS));
 }

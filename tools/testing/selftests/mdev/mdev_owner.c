@@ -146,7 +146,7 @@ static int two_clients(struct client *a, struct client *b)
 {
 	int ret;
 
-	ret = modules_reset() ?: module_load("mdev_test_dma");
+	ret = vendors_reset() ?: module_load("mdev_test_dma");
 	if (ret)
 		return ret;
 	b->vc = (struct vfio_client){ -1, -1, -1, 0, -1 };
@@ -166,7 +166,7 @@ static int two_clients_end(struct client *a, struct client *b)
 	/* the last close may be on its way */
 	if (!wait_for(memory_locked() <= a->locked))
 		return -EBUSY;
-	return mdev_remove(a->uuid) ?: mdev_remove(b->uuid) ?: modules_reset();
+	return mdev_remove(a->uuid) ?: mdev_remove(b->uuid) ?: vendors_reset();
 }
 
 FIXTURE_SETUP(owner)
@@ -1396,7 +1396,7 @@ FIXTURE_VARIANT_ADD(classic, cdev) {
 
 static int classic_client(struct client *c)
 {
-	int ret = modules_reset() ?: module_load(CLASSIC);
+	int ret = vendors_reset() ?: module_load(CLASSIC);
 
 	uuid_next(c->uuid);
 	return ret ?: mdev_create(CLASSIC_TYPE, c->uuid) ?: classic_open(c);
@@ -1405,7 +1405,7 @@ static int classic_client(struct client *c)
 static int classic_client_end(struct client *c)
 {
 	classic_close(c);
-	return mdev_remove(c->uuid) ?: modules_reset();
+	return mdev_remove(c->uuid) ?: vendors_reset();
 }
 
 FIXTURE_SETUP(classic)

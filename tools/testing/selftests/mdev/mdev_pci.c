@@ -188,7 +188,7 @@ FIXTURE_SETUP(pci)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_pci"));
 	ASSERT_EQ(0, device_add(self->uuid, &self->vc, FULL));
 }
@@ -197,7 +197,7 @@ FIXTURE_TEARDOWN(pci)
 {
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -1986,7 +1986,7 @@ TEST_F_TIMEOUT(tables, wrong, 1800)
 	char cmd[64];
 	int kmsg, i;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	kmsg = kmsg_open();
 	ASSERT_LE(0, kmsg);
 	for (i = 1; i <= MDEV_TEST_PCI_MISTAKES; i++) {
@@ -1998,7 +1998,7 @@ TEST_F_TIMEOUT(tables, wrong, 1800)
 	/* the tables are right but for these */
 	snprintf(cmd, sizeof(cmd), "mdev_test_pci wrong=%d", i);
 	EXPECT_EQ(0, module_load(cmd));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	close(kmsg);
 }
 
@@ -2011,7 +2011,7 @@ TEST(hello)
 	int efd = efd_new();
 
 	vfio_use_iommufd(false);
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("hello_pci"));
 	EXPECT_EQ(8, mdev_available(HELLO));
 	ASSERT_EQ(0, device_add(uuid, &vc, HELLO));
@@ -2042,7 +2042,7 @@ TEST(hello)
 	EXPECT_EQ(-EAGAIN, module_unload("hello_pci"));
 	vfio_close(&vc);
 	EXPECT_EQ(0, module_unload("hello_pci"));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_HARNESS_MAIN

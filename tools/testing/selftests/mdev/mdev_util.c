@@ -267,12 +267,24 @@ int modules_settle(void)
 	return -ETIMEDOUT;
 }
 
+/* Without a shell: starting one takes as long as modprobe does, with all checkers on. */
 int module_load(const char *args)
 {
-	char cmd[512];
+	char text[512], *rest = text, *argv[16] = { "modprobe" };
+	unsigned int n = 1;
+	int status;
+	pid_t pid;
 
-	snprintf(cmd, sizeof(cmd), "modprobe %s 2>/dev/null", args);
-	if (!system(cmd))
+	snprintf(text, sizeof(text), "%s", args);
+	while (n < ARRAY_SIZE(argv) - 1 && (argv[n] = strsep(&rest, " ")))
+		n++;
+	pid = vfork();
+	if (!pid) {
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && !status)
 		return 0;
 	return modules_settle() ?: -EINVAL;
 }
@@ -297,33 +309,71 @@ int module_refs(const char *name)
 	return file_read_int("/sys/module/%s/refcnt", name);
 }
 
-int modules_reset(void)
+/* NULL ends @names */
+static int modules_off(const char * const *names)
+{
+	int ret;
+
+	for (; *names; names++) {
+		if (!module_loaded(*names))
+			continue;
+		/* in use by what goes late, or just being loaded */
+		wait_for((ret = module_delete(*names)) != -EAGAIN &&
+			 ret != -EBUSY);
+		if (ret && ret != -ENOENT) {
+			fprintf(stderr, "# %s cannot be unloaded: %s\n", *names,
+				strerror(-ret));
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static int vendors_off(void)
 {
 	static const char * const names[] = {
 		"mtty", "mnull", "mdisp", "medu", "hello_pci",
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
-		"mdev_test_pci", "mdev_pci",
-		"mdev_test_modern", "mdev_test_fail",
-		"vfio_mdev", "mdev",
+		"mdev_test_pci", "mdev_test_modern", "mdev_test_fail", NULL,
 	};
-	unsigned int i;
-	int ret;
 
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!module_loaded(names[i]))
-			continue;
-		/* in use by what goes late, or just being loaded */
-		wait_for((ret = module_delete(names[i])) != -EAGAIN &&
-			 ret != -EBUSY);
-		if (ret && ret != -ENOENT) {
-			fprintf(stderr, "# %s cannot be unloaded: %s\n",
-				names[i], strerror(-ret));
-			return ret;
-		}
-	}
-	return modules_settle();
+	return modules_off(names);
+}
+
+/* Does nobody but modules that depend on it use this one? */
+static bool module_is_idle(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/holders", name);
+	return !module_loaded(name) || module_refs(name) == dir_count(path);
+}
+
+static bool core_is_idle(void)
+{
+	return module_is_idle("mdev") && module_is_idle("vfio_mdev") &&
+	       module_is_idle("mdev_pci");
+}
+
+int vendors_reset(void)
+{
+	int ret = vendors_off() ?: modules_settle();
+
+	if (ret || wait_for(core_is_idle()))
+		return ret;
+	fprintf(stderr, "# somebody still uses mdev\n");
+	return -EBUSY;
+}
+
+int modules_reset(void)
+{
+	static const char * const names[] = {
+		"mdev_pci", "vfio_mdev", "mdev", NULL,
+	};
+
+	return vendors_off() ?: modules_off(names) ?: modules_settle();
 }
 
 int modules_autoload_settled(char *old, size_t size)

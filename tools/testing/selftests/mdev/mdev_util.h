@@ -60,6 +60,11 @@ bool module_loaded(const char *name);
 int module_refs(const char *name);
 /* take all of ours off, whatever a failed test left; 0 if none is left */
 int modules_reset(void);
+/*
+ * The same, but mdev, the bridge and the kit stay, for tests that are about devices: to
+ * load these takes more time than such a test does. 0 if nobody uses them.
+ */
+int vendors_reset(void);
 
 /*
  * For tests that race with unloading: only that, and the wait, which says what

@@ -44,7 +44,7 @@ FIXTURE_SETUP(fd)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -56,7 +56,7 @@ FIXTURE_TEARDOWN(fd)
 {
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -343,7 +343,7 @@ FIXTURE_SETUP(region_op)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull region_op=1"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -354,7 +354,7 @@ FIXTURE_TEARDOWN(region_op)
 {
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
