@@ -269,7 +269,10 @@ struct mdev_type_attribute {
  *	thread, for one range at a time, and again every half a second as long as
  *	something in the range is pinned. After five times (ten with iommufd) the
  *	bridge keeps the pages, gives VFIO its pins back, and logs an error; see
- *	mdev_unpin_pages() for what that means for the vendor.
+ *	mdev_unpin_pages() for what that means for the vendor. VFIO waits for the
+ *	pins to be gone, not for the op to return: once they are, user space can map
+ *	the range again, and the vendor pin it. An op that looks for pins more than
+ *	once has to leave those alone that are younger than its call.
  * @device_feature: optional: answer VFIO_DEVICE_FEATURE, for all features except
  *	those of migration and dirty logging that this VFIO knows. @flags are
  *	those of &struct vfio_device_feature, @arg is its data in user memory, of

@@ -65,7 +65,7 @@ FIXTURE_SETUP(vendor)
 {
 	unsigned long i;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
 	ASSERT_EQ(0, module_load("vfio_iommu_type1"));
@@ -90,7 +90,7 @@ FIXTURE_TEARDOWN(vendor)
 	vfio_close(&self->vc);
 	close(self->kmsg);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -619,7 +619,7 @@ FIXTURE_VARIANT_ADD(form, of_5_13) {
 
 FIXTURE_SETUP(form)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_TRUE(vfio_use_iommufd(false));
 	ASSERT_EQ(0, module_load("vfio_iommu_type1"));
 	ASSERT_EQ(0, module_load(variant->module));
@@ -628,7 +628,7 @@ FIXTURE_SETUP(form)
 
 FIXTURE_TEARDOWN(form)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -694,7 +694,7 @@ static int vm_open(int kvm, struct vfio_client *vc, const char *uuid)
 
 FIXTURE_SETUP(kvm)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	module_load("kvm_amd");
 	self->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (self->kvm < 0)
@@ -715,7 +715,7 @@ FIXTURE_TEARDOWN(kvm)
 	close(self->vm);
 	close(self->kvm);
 	EXPECT_EQ(0, mdev_remove(self->uuid));
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_F(kvm, told_at_once)

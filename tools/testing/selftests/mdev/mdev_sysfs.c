@@ -55,7 +55,7 @@ FIXTURE_VARIANT_ADD(door, modern_vendor_counts) {
 
 FIXTURE_SETUP(door)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("vfio_mdev"));
 	ASSERT_EQ(0, module_load(variant->args));
 	uuid_next(self->uuid);
@@ -63,7 +63,7 @@ FIXTURE_SETUP(door)
 
 FIXTURE_TEARDOWN(door)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -75,14 +75,14 @@ FIXTURE(classic) {
 
 FIXTURE_SETUP(classic)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull door=classic parents=2 types=2 instances=3"));
 	uuid_next(self->uuid);
 }
 
 FIXTURE_TEARDOWN(classic)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -92,14 +92,14 @@ FIXTURE(modern) {
 
 FIXTURE_SETUP(modern)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull door=modern parents=2 types=2 instances=3"));
 	uuid_next(self->uuid);
 }
 
 FIXTURE_TEARDOWN(modern)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
