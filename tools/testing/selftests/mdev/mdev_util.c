@@ -462,23 +462,35 @@ int mdev_driver_name(const char *uuid, char *buf, size_t size)
 	return link_base(buf, size, MDEV_DEVICES "/%s/driver", uuid);
 }
 
-int mdev_leftovers(void)
+static const char * const leftover_dirs[] = {
+	MDEV_DEVICES, "/sys/kernel/iommu_groups", "/sys/class/vfio",
+	"/sys/class/vfio-dev",
+};
+
+static int leftovers(void)
 {
-	static const char * const dirs[] = {
-		MDEV_DEVICES, "/sys/kernel/iommu_groups", "/sys/class/vfio",
-		"/sys/class/vfio-dev",
-	};
 	int count = 0, ret;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		ret = dir_count(dirs[i]);
-		if (ret > 0) {
-			fprintf(stderr, "# %d left in %s\n", ret, dirs[i]);
+	for (i = 0; i < ARRAY_SIZE(leftover_dirs); i++) {
+		ret = dir_count(leftover_dirs[i]);
+		if (ret > 0)
 			count += ret;
-		}
 	}
 	return count;
+}
+
+/* A group goes with the last reference to it, which may be released late. */
+int mdev_leftovers(void)
+{
+	unsigned int i;
+
+	if (wait_for(!leftovers()))
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(leftover_dirs); i++)
+		fprintf(stderr, "# %d in %s\n", dir_count(leftover_dirs[i]),
+			leftover_dirs[i]);
+	return leftovers();
 }
 
 long now_ms(void)
