@@ -110,16 +110,6 @@ static int mdev_unload(void)
 	return mdev_builtin ? 0 : modules_reset();
 }
 
-/* Where mdev is built in, nobody has waited for what kernels release late. */
-static bool nothing_left(void)
-{
-	int seconds;
-
-	for (seconds = 0; mdev_leftovers() && seconds < 30; seconds += 2)
-		sleep_ms(2000);
-	return !mdev_leftovers();
-}
-
 /* A parent does all that it should, from its type to a device that is open. */
 static void check_works(struct __test_metadata *_metadata, const char *type,
 			bool modern)
@@ -182,7 +172,7 @@ TEST(init_fails)
 	check_works(_metadata, "mnull0/mnull-1", true);
 	EXPECT_EQ(0, module_unload("mnull"));
 	EXPECT_EQ(0, mdev_unload());
-	EXPECT_TRUE(nothing_left());
+	EXPECT_TRUE(!mdev_leftovers());
 }
 
 /* The combinations: whoever comes first, the vendor works in the end. */
@@ -251,7 +241,7 @@ FIXTURE_TEARDOWN(vendor)
 	if (!variant->builtin)
 		EXPECT_EQ(0, module_unload(variant->name));
 	EXPECT_EQ(0, mdev_unload());
-	EXPECT_TRUE(nothing_left());
+	EXPECT_TRUE(!mdev_leftovers());
 }
 
 TEST_F(vendor, works)
