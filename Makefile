@@ -62,7 +62,7 @@ help:
 	@echo '                      time in another order, to find failures by chance; SEED'
 	@echo '                      repeats an order'
 	@echo '  make lint           compiler warnings, sparse, checkpatch, kernel-doc,'
-	@echo '                      shellcheck, coccinelle, and a model of a device'"'"'s life'
+	@echo '                      shellcheck, coccinelle, models of locks and states'
 	@echo
 	@echo 'Parts of make check or make check-tree:'
 	@echo '  make check-clients  run Debian'"'"'s mdevctl, libvirt and QEMU with our modules,'
@@ -77,7 +77,7 @@ help:
 	@echo '                      initcall levels'
 	@echo '  make hammer         run random operations that a model checks, for ten'
 	@echo '                      minutes, on the newest kernel; make check-tree does it for'
-	@echo '                      30 seconds'
+	@echo '                      20 seconds'
 	@echo
 	@echo 'Not part of these:'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'

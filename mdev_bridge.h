@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What mdev has for the bridge, vfio_mdev.ko. Documented where it is defined: in
+ * The functions of mdev.ko that the bridge, vfio_mdev.ko, calls. Documented where it is defined: in
  * mdev_driver.c, mdev_state.c, mdev_calls.c and mdev_object.c.
  */
 #ifndef MDEV_BRIDGE_H

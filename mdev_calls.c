@@ -248,7 +248,7 @@ void mdev_begin_calls(struct mdev_device *mdev,
 EXPORT_SYMBOL_GPL(mdev_begin_calls);
 
 /**
- * mdev_end_calls - the vendor of an open device is to call the bridge no more
+ * mdev_end_calls - end the calls of a vendor for an open device
  * @mdev: the device
  *
  * Once after mdev_begin_calls(). Waits for the calls that are under way, such as a

@@ -509,8 +509,8 @@ static void mdev_trace_refused(struct mdev_device_obj *obj, int ret)
  * Returns 0; -EAGAIN if the device is still being created; -ENODEV if it, or its
  * parent, is being removed by somebody else; -EBUSY if it is open, or VFIO holds it, and
  * the vendor has no request op; -ERESTARTSYS if a signal ended the wait for a holder;
- * or the error of the vendor's remove. On error the device is as before; with -EINTR, it
- * will be when VFIO does not hold it any more.
+ * or the error of the vendor's remove. On error the device is LIVE afterwards, if its
+ * parent is not about to go; with -EINTR, when VFIO does not hold it any more.
  */
 static int mdev_device_remove(struct mdev_device_obj *obj,
 			      struct device_attribute *file)

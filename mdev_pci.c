@@ -254,7 +254,7 @@ static int mdev_pci_init(struct mdev_pci *pci)
 	ret = mdev_pci_config_init(pci);
 	if (ret)
 		return ret;
-	pci->direct = mdev_pci_direct_regions(pci);
+	pci->direct_regions = mdev_pci_direct_regions(pci);
 	ret = mdev_pci_irq_init(pci);
 	if (ret)
 		goto err_config;

@@ -90,7 +90,7 @@ static unsigned int mdev_pci_config_do_write(struct mdev_pci *pci,
 					     unsigned int width, u32 val)
 {
 	bool was_in_d3 = mdev_pci_in_d3(pci), reset;
-	u32 was = pci->decoded;
+	u32 was = pci->decoded_regions;
 
 	lockdep_assert_held(&pci->lock);
 	mdev_pci_config_put(pci, offset, width, val);
@@ -102,7 +102,7 @@ static unsigned int mdev_pci_config_do_write(struct mdev_pci *pci,
 	if (!reset)
 		mdev_pci_irq_update(pci);
 	return (reset ? MDEV_PCI_THEN_RESET : 0) |
-	       (was & ~pci->decoded ? MDEV_PCI_THEN_REVOKE : 0);
+	       (was & ~pci->decoded_regions ? MDEV_PCI_THEN_REVOKE : 0);
 }
 
 static void mdev_pci_config_write(struct mdev_pci *pci, unsigned int offset,
@@ -117,7 +117,7 @@ static void mdev_pci_config_write(struct mdev_pci *pci, unsigned int offset,
 	then = mdev_pci_config_do_write(pci, offset, width, val);
 	spin_unlock_irq(&pci->lock);
 	if (then & MDEV_PCI_THEN_REVOKE)
-		mdev_pci_revoke_all(pci);
+		mdev_pci_revoke_bars(pci);
 	if (ops->config_written)
 		ops->config_written(pci, offset, width);
 	/* fails only if this task is killed, and then nobody sees it */
@@ -125,6 +125,7 @@ static void mdev_pci_config_write(struct mdev_pci *pci, unsigned int offset,
 		mdev_pci_reset(pci);
 }
 
+/* What the guest reads. */
 static u32 mdev_pci_config_read(struct mdev_pci *pci, unsigned int offset,
 				unsigned int width)
 {
@@ -194,8 +195,8 @@ u32 mdev_pci_direct_regions(const struct mdev_pci *pci)
 }
 
 /*
- * What guests do most is to access one register as a whole. Such an access goes directly
- * to the vendor: returns the region then, and NULL for any other.
+ * Most accesses of guests are to one whole register. Returns the region if this is one of
+ * these, which go directly to the vendor's callback; NULL otherwise.
  */
 static __always_inline const struct mdev_pci_region *
 mdev_pci_direct(const struct mdev_pci *pci, u64 pos, size_t count)
@@ -204,7 +205,7 @@ mdev_pci_direct(const struct mdev_pci *pci, u64 pos, size_t count)
 	const struct mdev_pci_region *region;
 
 	if (index >= MDEV_PCI_MAX_REGIONS ||
-	    !(READ_ONCE(pci->decoded) & pci->direct & BIT(index)))
+	    !(READ_ONCE(pci->decoded_regions) & pci->direct_regions & BIT(index)))
 		return NULL;
 	region = &pci->desc->regions[index];
 	return offset < region->size && count <= region->width &&
@@ -237,8 +238,8 @@ static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
  *
  * Context: process context, sleeps.
  * Return: the number of bytes read; -EINVAL if there is no region at this offset; -EBUSY if
- * the device is stopped for migration; -EINTR if the caller was killed; -EFAULT; an errno
- * of the vendor's.
+ * the device is stopped for migration and this is not configuration space; -EINTR if the
+ * caller was killed; -EFAULT; an errno of the vendor's.
  */
 ssize_t mdev_pci_read(struct mdev_device *mdev, char __user *buf, size_t count,
 		      loff_t *ppos)
@@ -269,7 +270,8 @@ EXPORT_SYMBOL_GPL(mdev_pci_read);
  * @ppos: as the op says
  *
  * Context: process context, sleeps.
- * Return: the number of bytes written; errors as for mdev_pci_read().
+ * Return: the number of bytes written; errors as for mdev_pci_read(), and -EINVAL if the
+ * region is read-only.
  */
 ssize_t mdev_pci_write(struct mdev_device *mdev, const char __user *buf,
 		       size_t count, loff_t *ppos)

@@ -72,7 +72,7 @@ void mdev_pci_config_decode(struct mdev_pci *pci)
 		if (!(command & bit) || mdev_pci_in_d3(pci))
 			decoded &= ~BIT(i);
 	}
-	WRITE_ONCE(pci->decoded, decoded);
+	WRITE_ONCE(pci->decoded_regions, decoded);
 }
 
 /* Change those bits that can be written. */
@@ -175,8 +175,8 @@ EXPORT_SYMBOL_GPL(mdev_pci_read_config);
  * @width: 1 to 4 bytes, within four aligned ones
  * @val: the value
  *
- * This has no effect but the new contents. Read-only bits do not migrate: the vendor sets
- * them again in its @resume.
+ * This has no effect but the new contents, and none at all if @offset or @width is not
+ * valid. Read-only bits do not migrate: the vendor sets them again in its @resume.
  *
  * Context: any where a spinlock may be taken, which sleeps on PREEMPT_RT.
  */

@@ -230,7 +230,7 @@ static int mdev_pci_load(struct mdev_pci *pci, unsigned int version,
 	mdev_pci_irq_reset(pci);
 	spin_unlock_irq(&pci->lock);
 	/* other regions may be decoded now */
-	mdev_pci_revoke_all(pci);
+	mdev_pci_revoke_bars(pci);
 
 out_free:
 	kvfree(state);
@@ -800,7 +800,7 @@ void mdev_pci_reset_locked(struct mdev_pci *pci)
 	mdev_pci_unpin_all(pci);
 	if (pci->desc->ops->reset)
 		pci->desc->ops->reset(pci);
-	mdev_pci_revoke_all(pci);
+	mdev_pci_revoke_bars(pci);
 	mdev_pci_go_on(pci);
 }
 

@@ -2,56 +2,83 @@
 /*
  * The map of the kit for emulated PCI devices, mdev_pci.ko.
  *
- * Files. Each calls only those below it:
+ * Files, from top to bottom. Each calls only those below it, which "make lint" checks:
  *
  *	mdev_pci.c		parents, types, the life of a device, ioctls
- *	mdev_pci_access.c	reading and writing; the effects of a write to
- *				configuration space
+ *	mdev_pci_access.c	the ops read and write: the direct way to one register;
+ *				configuration space, and the effects of a write to it
  *	mdev_pci_migration.c	reset; the states, and the file
- *	mdev_pci_region.c	regions: description, access, mappings
+ *	mdev_pci_region.c	regions: their info, all other accesses, mappings,
+ *				memory
  *	mdev_pci_dma.c		the guest's memory
  *	mdev_pci_irq.c		interrupts
  *	mdev_pci_config.c	contents of configuration space
  *	mdev_pci_table.c	checks the vendor's tables; fills configuration space in
  *
- * Members of struct mdev_pci, and what protects them:
+ * Members of struct mdev_pci, by what protects them:
  *
- *	active		how many accesses to regions are under way; negative while no more
- *			can begin, see mdev_pci_enter()
- *	decoded		one bit for each region: it is decoded; written under lock
- *	direct		one bit for each region: see mdev_pci_direct(). Constant.
- *	config		configuration space up to config_end; from there to config_size it
- *			reads as zeroes. Written under lock, by four aligned bytes at a time,
- *			so that it can be read without.
+ * Constant:
+ *
+ *	direct_regions	one bit for each region: see mdev_pci_direct()
  *	config_reset, config_writable
- *			its values after a reset; the bits that can be written. Constant.
- *	pm, exp, af, msi, msix
- *			where these capabilities are; constant
- *	nr_vectors	of MSI and MSI-X; constant
- *	holds_back	signal nothing, as the device is stopped for migration. Under lock,
- *			as all that follows down to irq_work:
- *	line		the level of INTA, as the vendor has set it
- *	line_masked	INTA is masked, by the VMM or because it was signalled
- *	irq_index	which of MSI and MSI-X has eventfds; VFIO_PCI_NUM_IRQS if none
- *	intx, request, vectors
- *			the eventfds; not both those of INTx and of MSI or MSI-X. They and
- *			irq_index change under irq_mutex and lock: either is enough to read.
- *	vectors_pending	vectors to signal as soon as possible
- *	line_wanted, vectors_wanted, irq_work
- *			what the vendor has set where lock cannot be taken, on PREEMPT_RT
- *	unmask		VFIO's: the eventfd that unmasks INTA. Under irq_mutex.
- *	ram		the memory of MDEV_PCI_RAM by region, from open to release
- *	mapping		the address space of all mappings; set by the first one, cleared at
- *			release
- *	state, stream, quiet
- *			of migration; quiet is between quiesce and resume. Under
- *			state_mutex.
- *	pins		memory that is pinned or is being pinned; under pins_lock
- *	pins_begun	the number of the newest of them; under pins_lock
+ *			configuration space after a reset; the bits that can be written
+ *	config_end, config_size
+ *			its size in memory, a multiple of four; to a guest, which reads
+ *			the rest as zeroes
+ *	pm, af, exp	where these capabilities are, or 0; exp only if a guest can reset
+ *			the device by it
+ *	msix		the capability in the vendor's table, or NULL
+ *	nr_vectors	of MSI and MSI-X
  *
- * Locks, outermost first: state_mutex, lock; irq_mutex, lock; pins_lock. The mutexes are
- * not nested. mdev_virqfd_disable() waits, under irq_mutex, for the work that unmasks INTA,
- * which takes only lock.
+ * Written under lock, and read without it:
+ *
+ *	decoded_regions	one bit for each region: it is decoded
+ *	config		configuration space, written four aligned bytes at a time
+ *	line		the level of INTA, as the vendor has set it
+ *
+ * Under lock:
+ *
+ *	line_masked	INTA is masked, by the VMM or because it was signalled
+ *	vectors_pending	vectors to signal as soon as possible
+ *	holds_back	signal nothing, as the device is stopped for migration
+ *
+ * Written under irq_mutex and lock; either is enough to read:
+ *
+ *	intx, request, vectors
+ *			the eventfds; not both those of INTx and of MSI or MSI-X
+ *	irq_index	which of MSI and MSI-X has eventfds; VFIO_PCI_NUM_IRQS if none
+ *
+ * Under irq_mutex:
+ *
+ *	unmask		VFIO's: the eventfd that unmasks INTA
+ *
+ * Atomic:
+ *
+ *	active		how many accesses to registers are under way; negative while no
+ *			more can begin, see mdev_pci_enter()
+ *	line_wanted, vectors_wanted, irq_work
+ *			what the vendor has set where lock cannot be taken: see
+ *			mdev_pci_must_defer()
+ *
+ * Under state_mutex:
+ *
+ *	state, stream, quiet
+ *			of migration; quiet is between quiesce and resume
+ *
+ * Under pins_lock:
+ *
+ *	pins		memory that is pinned or is being pinned
+ *	pins_begun	the number of the newest of them
+ *
+ * From open to release:
+ *
+ *	ram		the memory of MDEV_PCI_RAM by region
+ *	mapping		the address space of all mappings, from the first one on; NULL
+ *			before Linux 6.10
+ *
+ * Locks, outermost first: state_mutex, then lock, pins_lock or a stream's lock; irq_mutex,
+ * then lock. The mutexes are not nested. mdev_virqfd_disable() waits, under irq_mutex, for
+ * the work that unmasks INTA, which takes only lock.
  *
  * Eventfds are signalled under lock. Code that runs when an eventfd is signalled must not
  * take it, or a VMM could deadlock two devices by connecting the eventfds of each to the
@@ -176,7 +203,7 @@ void mdev_pci_unpin_all(struct mdev_pci *pci);
 int mdev_pci_ram_open(struct mdev_pci *pci);
 void mdev_pci_ram_reset(struct mdev_pci *pci);
 void mdev_pci_ram_release(struct mdev_pci *pci);
-void mdev_pci_revoke_all(struct mdev_pci *pci);
+void mdev_pci_revoke_bars(struct mdev_pci *pci);
 ssize_t mdev_pci_region_access(struct mdev_pci *pci, u64 index, u64 offset,
 			       char __user *buf, size_t count, bool write);
 

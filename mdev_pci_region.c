@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Regions: their info for VFIO, reading and writing, and mappings.
+ * Regions: their info for VFIO, reading and writing, mappings, and the memory of regions
+ * with MDEV_PCI_RAM.
  */
 #include <linux/fs.h>
 #include <linux/kernel.h>
@@ -14,12 +15,12 @@
 
 #include "mdev_pci_private.h"
 
-/* user memory is copied so much at a time */
+/* number of bytes copied from or to user memory at a time */
 #define MDEV_PCI_CHUNK	64
 
 static bool mdev_pci_decoded(struct mdev_pci *pci, unsigned int index)
 {
-	return READ_ONCE(pci->decoded) & BIT(index);
+	return READ_ONCE(pci->decoded_regions) & BIT(index);
 }
 
 static bool mdev_pci_readonly(const struct mdev_pci_region *region,
@@ -116,8 +117,9 @@ static void mdev_pci_access_chunk(struct mdev_pci *pci, unsigned int index,
 }
 
 /*
- * User memory is copied before and after the access, because it may never become present.
- * If copying to it fails, the device has been read all the same.
+ * User memory is copied outside of mdev_pci_enter() and mdev_pci_leave(): it may never
+ * become present, and a migration waits for the access. If copying to it fails, the device
+ * has been read all the same.
  */
 static ssize_t mdev_pci_access_regs(struct mdev_pci *pci, unsigned int index,
 				    u64 offset, char __user *buf, size_t count,
@@ -208,7 +210,7 @@ static vm_fault_t mdev_pci_fault(struct vm_fault *vmf, bool decoded)
 	struct mdev_pci *pci = vmf->vma->vm_private_data;
 	u64 offset = page << PAGE_SHIFT;
 
-	/* a fault between this and mdev_pci_revoke_all() maps what could be seen before */
+	/* a fault between this and mdev_pci_revoke_bars() maps what could be seen before */
 	if (!decoded && !mdev_pci_decoded(pci, index))
 		return VM_FAULT_SIGBUS;
 	/* mdev_pci_mmap_ram() can map beyond the end, which wraps around */
@@ -292,8 +294,8 @@ static void mdev_pci_note_mapping(struct mdev_pci *pci, struct file *file)
  * @vma: the mapping
  *
  * Context: process context, sleeps; under the caller's mmap lock.
- * Return: 0; -EINVAL if it is not within a region that can be mapped, or is private;
- * an errno of the vendor's.
+ * Return: 0; -EINVAL if it is not within a region that can be mapped, is private, or is
+ * writable and the region is not; an errno of the vendor's.
  */
 int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 {
@@ -343,7 +345,7 @@ void mdev_pci_revoke(struct mdev_pci *pci, unsigned int index)
 }
 EXPORT_SYMBOL_GPL(mdev_pci_revoke);
 
-void mdev_pci_revoke_all(struct mdev_pci *pci)
+void mdev_pci_revoke_bars(struct mdev_pci *pci)
 {
 	unsigned int i;
 

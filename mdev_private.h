@@ -2,7 +2,7 @@
 /*
  * The map of mdev: its objects, who owns them, which lock protects what.
  *
- * Objects. Every public structure has a core-owned twin, named _obj:
+ * Objects. Three public structures have a core-owned twin, named _obj:
  *
  *	struct mdev_parent_obj	one per registered parent device
  *	struct mdev_type_obj	one per type, holds its parent_obj
@@ -25,12 +25,12 @@
  *
  *	RESERVED -> LIVE <-> REMOVING -> gone
  *
- * RESERVED holds the UUID and the quota and does the fallible work. Exactly one
- * caller wins LIVE -> REMOVING, after which nobody can open the device. If it is
- * open, that caller waits until it is closed before it takes anything away; but if
- * the vendor has no request op to ask for that, the caller fails with -EBUSY and the
- * device stays LIVE. A signal during the wait leads back to LIVE, and so does a
- * refusal by the vendor, by way of RESERVED while the driver is bound again.
+ * A RESERVED device has its UUID and quota; all that can fail is done in this state.
+ * Exactly one caller wins LIVE -> REMOVING, after which nobody can open the device. If
+ * it is open and the vendor has a request op to ask for a close, that caller waits until
+ * it is closed before it takes anything away; without that op the caller fails with
+ * -EBUSY and the device stays LIVE. A signal during the wait leads back to LIVE, and so
+ * does a refusal by the vendor, by way of RESERVED while the driver is bound again.
  *
  * A device is open from mdev_open() to mdev_close(), and the process that opened it is
  * its holder. VFIO can hold a device that is not open: while the device's own node is
@@ -40,7 +40,7 @@
  * write to "remove" has a worker unbind the driver, and can stop waiting for it: then
  * the device is LIVE again when the worker is through.
  *
- * Locks, outermost first:
+ * Locks, outermost first; mdev_parents_lock is not held while unreg_sem is taken:
  *
  *	mdev_parents_lock	mutex: the list of parents and their states
  *	parent->unreg_sem	held for write while the parent is set up and torn
@@ -49,17 +49,21 @@
  *				files, and the writer waits until those are left.
  *	mdev_bridge_sem		which driver serves the classic door; not held
  *				while a driver is unbound
- *	device_lock(mdev)	the driver core's: probe against unbind; the only one
- *				that an administrator's "bind" and "unbind" take
+ *	device_lock(mdev)	the driver core's: probe against unbind; of those that
+ *				sleep, the only one that an administrator's "bind" and
+ *				"unbind" take
  *	parent->devices_lock	spinlock: the list of the parent's devices
- *	device->lock		spinlock: state, open count and holder
+ *	device->lock		spinlock: state, open and holder
  *	mdev_uuids_lock		spinlock: the UUIDs that are taken
  *
- * Vendor callbacks run with unreg_sem held: for read (create, remove, probe) or for
- * write (remove and request, while the parent is unregistered). The driver core calls
- * some on its own, without it: probe, remove and request of a device that is bound or
- * unbound by hand. None runs under a spinlock. The file operations of an open device
- * take none of these locks: nothing that they need goes while the device is open.
+ * Vendor callbacks run with unreg_sem held: for read (create, probe, and request and
+ * remove of one device) or for write (request and remove, while the parent is
+ * unregistered). The driver core calls some on its own, without it: probe, remove and
+ * request of a device that is bound or unbound by hand, or as its driver comes and goes.
+ * A worker that unbinds a driver may call request after unreg_sem has been released.
+ * The files of types are read without it. None runs under a spinlock. The file
+ * operations of an open device take none of these locks: what they need stays in place
+ * while the device is open.
  *
  * The bridge has locks of its own: two spinlocks for what vendors have pinned, see
  * struct vfio_mdev_memory, inside of everything; a semaphore under which notifiers are
@@ -77,7 +81,7 @@
  * debugfs must work while a vendor or an open is stuck. Its readers take only
  * mdev_parents_lock and spinlocks; device_lock(mdev) only by trylock.
  *
- * Files, from the roof to the cellar. Each calls only those below it, which "make lint"
+ * Files, from top to bottom. Each calls only those below it, which "make lint"
  * checks; the functions that they share are at the end of this file, in the other order:
  *
  *	mdev_main.c		the module's beginning and end
@@ -204,7 +208,8 @@ struct mdev_type_obj {
 
 /**
  * enum mdev_device_state - how far a device is, under device->lock
- * @MDEV_RESERVED: being created: cannot be removed yet
+ * @MDEV_RESERVED: being created, or bound again after a remove was refused: cannot be
+ *	removed yet
  * @MDEV_LIVE: complete
  * @MDEV_REMOVING: somebody removes it: cannot be opened, bound or removed
  */
@@ -216,11 +221,11 @@ enum mdev_device_state {
 
 /**
  * enum mdev_step - what a create does, to trace which step has failed
- * @MDEV_STEP_PARSE: what was written to "create" is to be a UUID
- * @MDEV_STEP_PARENT: the parent is to be READY
- * @MDEV_STEP_ALLOC: memory
- * @MDEV_STEP_UUID: no other device is to have it
- * @MDEV_STEP_QUOTA: an instance is to be left
+ * @MDEV_STEP_PARSE: parse the UUID
+ * @MDEV_STEP_PARENT: check that the parent is READY
+ * @MDEV_STEP_ALLOC: allocate memory
+ * @MDEV_STEP_UUID: claim the UUID
+ * @MDEV_STEP_QUOTA: claim an instance
  * @MDEV_STEP_VENDOR: the vendor's create
  * @MDEV_STEP_SYSFS: the device, its links and the vendor's files
  * @MDEV_STEP_BIND: the driver's probe

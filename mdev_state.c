@@ -2,8 +2,8 @@
 /*
  * A device's state and who has it open: all that its lock protects.
  *
- * A device can be opened until it is REMOVING; the check and the count are one step, so
- * an open and a removal cannot both succeed.
+ * A device can be opened until it is REMOVING. To check that and to mark it as open is one
+ * step, so an open and a removal cannot both succeed.
  */
 #include <linux/export.h>
 #include <linux/mdev.h>

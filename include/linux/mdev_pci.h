@@ -453,15 +453,15 @@ struct mdev_pci {
 	const struct mdev_pci_desc *desc;
 	/* private: see mdev_pci_private.h */
 	atomic_t active;
-	u32 decoded;
-	u32 direct;
-	spinlock_t lock;		/* protects what follows, to irq_work */
+	u32 decoded_regions;
+	u32 direct_regions;
+	spinlock_t lock;		/* configuration space and interrupts */
 	u8 *config;
 	u8 *config_reset;
 	u8 *config_writable;
 	u16 config_end;
 	u16 config_size;
-	u8 pm, exp, af, msi;
+	u8 pm, exp, af;
 	const struct mdev_pci_cap *msix;
 	u16 nr_vectors[2];
 	bool holds_back;
@@ -479,11 +479,11 @@ struct mdev_pci {
 	struct virqfd *unmask;
 	void **ram;
 	struct address_space *mapping;
-	struct mutex state_mutex;	/* protects state, quiet, stream */
+	struct mutex state_mutex;	/* migration */
 	enum vfio_device_mig_state state;
 	bool quiet;
 	struct mdev_pci_stream *stream;
-	spinlock_t pins_lock;		/* protects what follows */
+	spinlock_t pins_lock;		/* pins */
 	struct list_head pins;
 	u64 pins_begun;
 };

@@ -172,7 +172,7 @@ TEST(init_fails)
 	check_works(_metadata, "mnull0/mnull-1", true);
 	EXPECT_EQ(0, module_unload("mnull"));
 	EXPECT_EQ(0, mdev_unload());
-	EXPECT_TRUE(!mdev_leftovers());
+	EXPECT_EQ(0, mdev_leftovers());
 }
 
 /* The combinations: whoever comes first, the vendor works in the end. */
@@ -241,7 +241,7 @@ FIXTURE_TEARDOWN(vendor)
 	if (!variant->builtin)
 		EXPECT_EQ(0, module_unload(variant->name));
 	EXPECT_EQ(0, mdev_unload());
-	EXPECT_TRUE(!mdev_leftovers());
+	EXPECT_EQ(0, mdev_leftovers());
 }
 
 TEST_F(vendor, works)

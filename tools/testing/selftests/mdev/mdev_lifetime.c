@@ -1084,7 +1084,7 @@ TEST_F(memory, is_the_vendors_again)
 	long end = now_ms();
 	unsigned int i, j;
 
-	for (i = 0; i < 30 || goes_on(end, memory_goes_well(self->client_runs));
+	for (i = 0; i < 15 || goes_on(end, memory_goes_well(self->client_runs));
 	     i++) {
 		for (j = 0; j < ARRAY_SIZE(memory_uuids); j++)
 			ASSERT_EQ(0, mdev_create(TYPE, memory_uuids[j]));
@@ -1220,7 +1220,7 @@ TEST_F(names, are_free_after_unload)
 {
 	int i;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 4; i++) {
 		ASSERT_EQ(0, module_load(variant->args));
 		ASSERT_EQ(0, module_unload(variant->module));
 	}
@@ -1413,7 +1413,7 @@ TEST_F(bridge, load_while_creating)
 
 	for (i = 0; i < 12; i++)
 		uuid_next(uuid[i]);
-	for (round = 0; round < 10; round++) {
+	for (round = 0; round < 5; round++) {
 		loader = fork_child();
 		if (!loader)
 			child_exit(module_load("vfio_mdev"));

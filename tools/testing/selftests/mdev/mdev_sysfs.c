@@ -699,7 +699,7 @@ TEST_F(door, quota_race)
 	for (i = 0; i < 8; i++)
 		uuid_next(uuid[i]);
 
-	for (round = 0; round < 8; round++) {
+	for (round = 0; round < 4; round++) {
 		made = 0;
 		for (i = 0; i < 8; i++)
 			pid[i] = mdev_create_child(TYPE0, uuid[i]);
