@@ -600,15 +600,17 @@ static bool rule_holds(const struct rule *rule, unsigned int may)
 	return (!rule->any || may & rule->any) && (may & rule->all) == rule->all;
 }
 
+/* there may be several rules for an error */
 static bool legal(const struct op *op, int error)
 {
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(rules); i++) {
-		if (rules[i].kind != op->kind || rules[i].error != error)
+		if (rules[i].kind != op->kind || rules[i].error != error ||
+		    !rule_holds(&rules[i], op->may))
 			continue;
 		rules[i].seen++;
-		return rule_holds(&rules[i], op->may);
+		return true;
 	}
 	return false;
 }
