@@ -10,6 +10,7 @@
 #include <linux/kernel.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/pci_regs.h>
 #include <linux/uaccess.h>
 
@@ -183,7 +184,7 @@ u32 mdev_pci_direct_regions(const struct mdev_pci *pci)
 		const struct mdev_pci_region *region = &desc->regions[i];
 
 		if (region->read && region->write && region->width &&
-		    region->size % region->width == 0 && !region->access &&
+		    !(region->size & (region->width - 1)) && !region->access &&
 		    !(region->flags & (MDEV_PCI_RAM | MDEV_PCI_READONLY)) &&
 		    i != VFIO_PCI_ROM_REGION_INDEX)
 			direct |= BIT(i);
@@ -204,13 +205,22 @@ mdev_pci_direct(const struct mdev_pci *pci, u64 pos, size_t count)
 	u64 offset = mdev_pci_pos_offset(pos), index = mdev_pci_pos_index(pos);
 	const struct mdev_pci_region *region;
 
-	if (index >= MDEV_PCI_MAX_REGIONS ||
-	    !(READ_ONCE(pci->decoded_regions) & pci->direct_regions & BIT(index)))
+	if (index >= MDEV_PCI_MAX_REGIONS || !(pci->direct_regions & BIT(index)))
 		return NULL;
-	region = &pci->desc->regions[index];
+	region = &pci->desc->regions[array_index_nospec((u32)index,
+							MDEV_PCI_MAX_REGIONS)];
 	return offset < region->size && count <= region->width &&
 	       count >= region->min_width && is_power_of_2(count) &&
 	       !(offset & (count - 1)) ? region : NULL;
+}
+
+/*
+ * Is the region decoded? To be asked after mdev_pci_enter(), as user memory may have come
+ * late, and the device may be in another state by then.
+ */
+static __always_inline bool mdev_pci_answers(const struct mdev_pci *pci, u64 pos)
+{
+	return READ_ONCE(pci->decoded_regions) & BIT(mdev_pci_pos_index(pos));
 }
 
 static ssize_t mdev_pci_access(struct mdev_pci *pci, char __user *buf,
@@ -253,7 +263,8 @@ ssize_t mdev_pci_read(struct mdev_device *mdev, char __user *buf, size_t count,
 		return mdev_pci_access(pci, buf, count, ppos, false);
 	if (!mdev_pci_enter(pci))
 		return -EBUSY;
-	val = region->read(pci, region, mdev_pci_pos_offset(*ppos), count);
+	val = mdev_pci_answers(pci, *ppos) ?
+	      region->read(pci, region, mdev_pci_pos_offset(*ppos), count) : U64_MAX;
 	mdev_pci_leave(pci);
 	if (mdev_pci_put_user(val, buf, count))
 		return -EFAULT;
@@ -287,7 +298,8 @@ ssize_t mdev_pci_write(struct mdev_device *mdev, const char __user *buf,
 		return -EFAULT;
 	if (!mdev_pci_enter(pci))
 		return -EBUSY;
-	region->write(pci, region, mdev_pci_pos_offset(*ppos), count, val);
+	if (mdev_pci_answers(pci, *ppos))
+		region->write(pci, region, mdev_pci_pos_offset(*ppos), count, val);
 	mdev_pci_leave(pci);
 	*ppos += count;
 	return count;

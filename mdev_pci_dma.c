@@ -209,7 +209,8 @@ static struct mdev_pci_pin *mdev_pci_next_pin(struct mdev_pci *pci, u64 first,
 
 /*
  * An unmap ends when the last pin is dropped, so user space can have the range pinned again
- * before this has looked for more. Such a pin stays.
+ * before this has looked for more. Such a pin stays. One that is older than this call, and
+ * younger than the unmap, is taken: that is a DMA that fails, and the vendor is told.
  */
 static void mdev_pci_unpin_range(struct mdev_pci *pci, u64 first, u64 last)
 {

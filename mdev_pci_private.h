@@ -91,6 +91,7 @@
 #define MDEV_PCI_PRIVATE_H
 
 #include <linux/mdev_pci.h>
+#include <linux/nospec.h>
 #include <linux/wait_bit.h>
 
 #define MDEV_PCI_BARS		6
@@ -120,10 +121,12 @@ static inline const struct mdev_pci_region *
 mdev_pci_region(const struct mdev_pci *pci, u64 index)
 {
 	const struct mdev_pci_desc *desc = pci->desc;
+	const struct mdev_pci_region *region;
 
-	if (index >= desc->nr_regions || !desc->regions[index].size)
+	if (index >= desc->nr_regions)
 		return NULL;
-	return &desc->regions[index];
+	region = &desc->regions[array_index_nospec((u32)index, desc->nr_regions)];
+	return region->size ? region : NULL;
 }
 
 static inline bool mdev_pci_in_d3(const struct mdev_pci *pci)

@@ -45,6 +45,7 @@
  * called under the vendor's locks. Those that raise interrupts, mdev_pci_set_intx() for
  * one, and those that read configuration space can be called in any context;
  * mdev_pci_set_config() in any where a spinlock may be taken, which sleeps on PREEMPT_RT.
+ * Reading configuration space takes no lock, and orders nothing.
  *
  * @reset, @quiesce, @resume and @check of one device run one at a time, under a mutex.
  * They must not wait for a callback of a register.
@@ -99,7 +100,8 @@ struct virqfd;
  *	mdev_add_region_capability(). Returns 0 or a negative errno.
  *
  * The command register and the power state decide whether a BAR is decoded. One that is
- * not reads as ones and ignores writes, and none of the callbacks is called.
+ * not reads as ones and ignores writes, and none of the callbacks is called; but one that
+ * has begun is not waited for when the BAR ceases to be decoded.
  *
  * While the device is stopped for migration, reads and writes fail with -EBUSY. The
  * migration waits for @read and @write, but not for an @access that has begun, because

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,9 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 
 #include "../kselftest_harness.h"
@@ -27,6 +31,7 @@
 #define FULL	"mdev_test_pci/mdev_test_pci-full"
 #define SMALL	"mdev_test_pci/mdev_test_pci-small"
 #define NOTHING	"mdev_test_pci/mdev_test_pci-none"
+#define ODD	"mdev_test_pci/mdev_test_pci-odd"
 #define HELLO	"hello/hello-1"
 
 #define INTX	VFIO_PCI_INTX_IRQ_INDEX
@@ -644,6 +649,8 @@ TEST_F(pci, power_states)
 	EXPECT_EQ(0, cfg(pm, 1));
 	ASSERT_EQ(0, set_cfg(pm, 1, 2));
 	EXPECT_EQ(0, cfg(pm, 1));
+	ASSERT_EQ(0, set_cfg(pm, 4, 1));
+	EXPECT_EQ(0, cfg(pm, 1));
 	EXPECT_EQ(0x12345678, get(0, 0x10, 4));
 	/* in D3hot only the configuration space answers, whatever is written there */
 	ASSERT_EQ(0, set_cfg(pm, 2, 3));
@@ -729,6 +736,138 @@ static bool saw(const struct mdev_test_pci_access *accesses, int n)
 		return false;
 	return (int)log.count == n &&
 	       !memcmp(log.accesses, accesses, n * sizeof(*accesses));
+}
+
+/* user memory that comes when it is told to */
+struct late_page {
+	void *mem;
+	int uffd;
+};
+
+static int late_page_new(struct late_page *page)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+
+	page->mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	page->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	reg.range.start = (uintptr_t)page->mem;
+	reg.range.len = 4096;
+	if (page->mem == MAP_FAILED || page->uffd < 0 ||
+	    ioctl(page->uffd, UFFDIO_API, &api) ||
+	    ioctl(page->uffd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	return 0;
+}
+
+/* somebody waits for it */
+static bool late_page_wanted(struct late_page *page)
+{
+	struct uffd_msg msg;
+
+	return read(page->uffd, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+static int late_page_come(struct late_page *page, const void *content)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)page->mem,
+		.src = (uintptr_t)content,
+		.len = 4096,
+	};
+	int ret = ioctl(page->uffd, UFFDIO_COPY, &copy) ? -errno : 0;
+
+	close(page->uffd);
+	return ret;
+}
+
+static void *write_late(void *arg)
+{
+	struct late_page *page = arg;
+
+	return (void *)(long)vfio_write(dev, page->mem, 4, at(0, 0x10));
+}
+
+/* what is written arrives after the BAR has ceased to be decoded: the vendor is not asked */
+TEST_F(pci, access_decoded_no_more)
+{
+	static const uint32_t content[1024] = { 0x12345678 };
+	struct late_page page;
+	pthread_t thread;
+	void *ret;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, late_page_new(&page));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, write_late, &page));
+		ASSERT_TRUE(late_page_wanted(&page));
+		ASSERT_EQ(0, i ? set_cfg(FULL_PM + 4, 1, 3) :
+			  set_cfg(PCI_COMMAND, 2, 0));
+		saw(NULL, 0);
+		ASSERT_EQ(0, late_page_come(&page, content));
+		ASSERT_EQ(0, pthread_join(thread, &ret));
+		EXPECT_EQ(4, (long)ret);
+		EXPECT_TRUE(saw(NULL, 0));
+		ASSERT_EQ(0, reset());
+	}
+}
+
+/* indexes and positions that there are not, and nothing to access */
+TEST_F(pci, access_nowhere)
+{
+	char byte;
+	int i;
+
+	for (i = MDEV_TEST_PCI_REGIONS; i < 300; i++) {
+		EXPECT_EQ(-EINVAL, vfio_read(dev, &byte, 1, at(i, 0)));
+		EXPECT_EQ(-EINVAL, vfio_write(dev, &byte, 1, at(i, 0)));
+	}
+	EXPECT_EQ(0, vfio_read(dev, &byte, 0, at(0, 0)));
+	EXPECT_EQ(0, vfio_write(dev, &byte, 0, at(0, 0)));
+	EXPECT_EQ(-EINVAL, vfio_read(dev, &byte, 0, at(0, 4096)));
+}
+
+/* read() and write() go on at the file's own position */
+TEST_F(pci, access_position)
+{
+	static const struct mdev_test_pci_access accesses[] = {
+		{ 0, 4, 0 }, { 4, 4, 0 }, { 8, 4, 1 },
+	};
+	uint32_t val = 0;
+
+	saw(NULL, 0);
+	EXPECT_EQ(4, read(dev, &val, 4));
+	EXPECT_EQ(4, read(dev, &val, 4));
+	EXPECT_EQ(4, write(dev, &val, 4));
+	EXPECT_TRUE(saw(accesses, 3));
+}
+
+/* regions that have callbacks, which are not for all accesses, or for none */
+TEST_F(pci, access_odd)
+{
+	static const struct mdev_test_pci_access read_end = { 8, 4, 0 },
+		write_end = { 8, 4, 1 };
+	uint64_t val = 0;
+
+	ASSERT_EQ(0, device_change(self->uuid, &self->vc, ODD));
+	/* a size that is no multiple of the width */
+	saw(NULL, 0);
+	EXPECT_EQ(4, vfio_read(dev, &val, 8, at(9, 8)));
+	EXPECT_TRUE(saw(&read_end, 1));
+	EXPECT_EQ(4, vfio_write(dev, &val, 8, at(9, 8)));
+	EXPECT_TRUE(saw(&write_end, 1));
+	/* read-only, and the kit's memory */
+	EXPECT_EQ(-EINVAL, put(ROM, 0, 4, 1));
+	EXPECT_EQ(-EINVAL, put(10, 0, 4, 1));
+	EXPECT_EQ(0, put(11, 0, 4, 0x1234));
+	EXPECT_EQ(0x1234, get(11, 0, 4));
+	/* the table of MSI-X and its pending bits, each in a BAR of its own */
+	EXPECT_EQ(UINT32_MAX, get(2, 0, 4));
+	EXPECT_EQ(0, get(3, 0, 4));
+	EXPECT_EQ(0, put(2, 0, 4, 1));
+	EXPECT_EQ(0, put(3, 0, 4, 1));
+	EXPECT_TRUE(saw(NULL, 0));
 }
 
 /* each offset with each width: what is read, written, and how it was split */
@@ -1898,6 +2037,34 @@ TEST_F(pci, stopped)
 static void *read_blocking(void *arg)
 {
 	return (void *)(long)get(1, MDEV_TEST_PCI_BLOCKS, 1);
+}
+
+static void *write_blocking(void *arg)
+{
+	return (void *)(long)put(1, MDEV_TEST_PCI_BLOCKS, 1, 1);
+}
+
+/* the same for a write, which goes directly to the vendor */
+TEST_F(pci, stop_waits_for_write)
+{
+	pthread_t thread;
+	void *ret;
+	pid_t pid;
+
+	ASSERT_EQ(0, device_change(self->uuid, &self->vc, ODD));
+	ASSERT_EQ(0, test_ioctl(MDEV_TEST_PCI_BLOCK, (void *)1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_blocking, NULL));
+	ASSERT_TRUE(wait_for(counts().blocked == 1));
+	pid = fork_child();
+	if (!pid)
+		child_exit(set_state(STOP) + 1);
+	EXPECT_TRUE(child_blocks(pid));
+	ASSERT_EQ(0, test_ioctl(MDEV_TEST_PCI_BLOCK, NULL));
+	ASSERT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(0, (long)ret);
+	EXPECT_EQ(0, child_wait(pid));
+	EXPECT_EQ(STOP, state_of());
+	EXPECT_EQ(-1, set_state(RUNNING));
 }
 
 /* whoever stops a device waits for accesses that are under way, and can be killed */

@@ -107,6 +107,12 @@ static u64 port_read(struct mdev_pci *pci, const struct mdev_pci_region *bar,
 	return offset;
 }
 
+static void port_write(struct mdev_pci *pci, const struct mdev_pci_region *bar,
+		       u64 offset, unsigned int width, u64 val)
+{
+	port_read(pci, bar, offset, width);
+}
+
 static u64 rom_read(struct mdev_pci *pci, const struct mdev_pci_region *rom,
 		    u64 offset, unsigned int width)
 {
@@ -190,6 +196,25 @@ static const struct mdev_pci_region small_regions[] = {
 	},
 };
 
+/* callbacks where the kit has something of its own, or that fit only part of a region */
+static const struct mdev_pci_region odd_regions[] = {
+	[1] = { .size = SZ_4K, .width = 4, .read = port_read, .write = port_write },
+	[2] = { .size = SZ_4K, .width = 4, .read = bytes_read, .write = bytes_write },
+	[3] = { .size = SZ_4K, .width = 4, .read = bytes_read, .write = bytes_write },
+	[VFIO_PCI_ROM_REGION_INDEX] = {
+		.size = SZ_4K, .width = 4, .read = bytes_read, .write = bytes_write,
+	},
+	[9] = { .size = 12, .width = 8, .read = bytes_read, .write = bytes_write },
+	[10] = {
+		.size = 16, .flags = MDEV_PCI_READONLY, .width = 4,
+		.read = bytes_read, .write = bytes_write,
+	},
+	[11] = {
+		.size = SZ_4K, .flags = MDEV_PCI_RAM, .width = 4,
+		.read = bytes_read, .write = bytes_write,
+	},
+};
+
 /* ---- Capabilities ---- */
 
 /* length, two bytes that can be written, one that cannot */
@@ -210,6 +235,10 @@ static const struct mdev_pci_cap full_caps[] = {
 	MDEV_PCI_EXT_CAP_DATA(PCI_EXT_CAP_ID_DSN, serial_data, NULL),
 	{ .id = PCI_EXT_CAP_ID_VNDR, .flags = MDEV_PCI_CAP_EXT, .offset = 0x200,
 	  .data = ext_data, .writable = ext_writable, .size = sizeof(ext_data) },
+};
+
+static const struct mdev_pci_cap odd_caps[] = {
+	{ .id = PCI_CAP_ID_MSIX, .vectors = 4, .table = 2, .pba = 3 },
 };
 
 static const struct mdev_pci_cap small_caps[] = {
@@ -558,6 +587,21 @@ static const struct mdev_pci_desc small_desc = {
 	.ops		= &test_ops,
 };
 
+static const struct mdev_pci_migration odd_migration = { TEST_MIGRATION(3) };
+
+static const struct mdev_pci_desc odd_desc = {
+	.vendor		= 0x1b36,
+	.device		= 0x0ffb,
+	.class		= 0xff0000,
+	.caps		= odd_caps,
+	.nr_caps	= ARRAY_SIZE(odd_caps),
+	.regions	= odd_regions,
+	.nr_regions	= ARRAY_SIZE(odd_regions),
+	MDEV_PCI_DEVICE(struct test_device, pci),
+	.migration	= &odd_migration,
+	.ops		= &test_ops,
+};
+
 static const struct mdev_pci_desc none_desc = {
 	.vendor		= 0x1b36,
 	.device		= 0x0ffc,
@@ -572,6 +616,7 @@ static const struct mdev_pci_type test_types[] = {
 	  .description = "all that the kit has", .desc = &full_desc },
 	{ .name = "small", .desc = &small_desc },
 	{ .name = "none", .desc = &none_desc },
+	{ .name = "odd", .desc = &odd_desc },
 };
 
 static struct mdev_pci_parent test_parent = {
