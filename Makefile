@@ -53,7 +53,7 @@ help:
 	@echo '                      and all selftests on the stock 6.1, 6.12 and 7.3: about 14'
 	@echo '                      minutes'
 	@echo '  make check-tree     the tests on the newest kernel with all checkers on,'
-	@echo '                      KUnit, late binding, the hammer: about 40 minutes, and 15'
+	@echo '                      KUnit, late binding, the hammer: about 22 minutes, and 15'
 	@echo '                      more the first time, when that kernel is built'
 	@echo '  make selftests      run the selftests; TESTS="names" picks some, KERNELS lists'
 	@echo '                      the kernels: "$(KERNELS)" by default, and newest, which'
