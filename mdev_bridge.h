@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The functions of mdev.ko that the bridge, vfio_mdev.ko, calls. Documented where it is defined: in
- * mdev_driver.c, mdev_state.c, mdev_calls.c and mdev_object.c.
+ * The functions of mdev.ko that the bridge, vfio_mdev.ko, calls. They are documented where
+ * they are defined: in mdev_driver.c, mdev_state.c, mdev_calls.c and mdev_object.c.
  */
 #ifndef MDEV_BRIDGE_H
 #define MDEV_BRIDGE_H

@@ -10,7 +10,6 @@
 #include <linux/kernel.h>
 #include <linux/log2.h>
 #include <linux/module.h>
-#include <linux/nospec.h>
 #include <linux/pci_regs.h>
 #include <linux/uaccess.h>
 
@@ -203,12 +202,10 @@ static __always_inline const struct mdev_pci_region *
 mdev_pci_direct(const struct mdev_pci *pci, u64 pos, size_t count)
 {
 	u64 offset = mdev_pci_pos_offset(pos), index = mdev_pci_pos_index(pos);
-	const struct mdev_pci_region *region;
+	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
 
-	if (index >= MDEV_PCI_MAX_REGIONS || !(pci->direct_regions & BIT(index)))
+	if (!region || !(pci->direct_regions & BIT(index)))
 		return NULL;
-	region = &pci->desc->regions[array_index_nospec((u32)index,
-							MDEV_PCI_MAX_REGIONS)];
 	return offset < region->size && count <= region->width &&
 	       count >= region->min_width && is_power_of_2(count) &&
 	       !(offset & (count - 1)) ? region : NULL;
