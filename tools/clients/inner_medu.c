@@ -6,7 +6,7 @@
  *   inner_medu fact   factorials, compared with those of a processor
  *   inner_medu dma    memory to the card's buffer, and back to other memory
  *
- * The registers are described in samples/medu.c.
+ * The registers are described in samples/medu.h.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -17,30 +17,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define DEVICE		"/sys/class/uio/uio0/device"
-#define BAR_SIZE	0x100000
-#define BUFFER		0x40000
-#define PAGE		4096
-#define PAGES		16
+#include "../../samples/medu.h"
 
-/* of the BAR */
-#define ID		0x00
-#define FACT		0x08
-#define STATUS		0x20
-#define   STATUS_COMPUTING	0x01
-#define   STATUS_IRQ	0x80
-#define IRQ_STATUS	0x24
-#define   IRQ_FACT	0x001
-#define   IRQ_DMA	0x100
-#define IRQ_ACK		0x64
-#define DMA_SRC		0x80
-#define DMA_DST		0x88
-#define DMA_COUNT	0x90
-#define DMA_CMD		0x98
-#define   DMA_RUN	0x1
-#define   DMA_TO_RAM	0x2
-#define   DMA_IRQ	0x4
-#define DMA_ERROR	0xa0
+#define DEVICE		"/sys/class/uio/uio0/device"
+#define PAGE		MEDU_BUFFER_SIZE
+#define PAGES		16
 
 /* of the configuration space */
 #define COMMAND		0x04
@@ -90,12 +71,12 @@ static void open_card(void)
 	uio = open("/dev/uio0", O_RDWR);
 	if (fd < 0 || config < 0 || uio < 0)
 		fail(DEVICE);
-	bar = mmap(NULL, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	bar = mmap(NULL, MEDU_BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (bar == MAP_FAILED)
 		fail("registers");
 	enable();
-	if (get(ID) != 0x010000ed) {
-		printf("this is no edu: %x\n", get(ID));
+	if (get(MEDU_ID) != MEDU_ID_VALUE) {
+		printf("this is no edu: %x\n", get(MEDU_ID));
 		exit(1);
 	}
 }
@@ -107,18 +88,18 @@ static void wait_irq(uint32_t why)
 	uint32_t count, status;
 
 	if (poll(&pollfd, 1, 60000) != 1) {
-		printf("no interrupt, status %x\n", get(IRQ_STATUS));
+		printf("no interrupt, status %x\n", get(MEDU_IRQ_STATUS));
 		exit(1);
 	}
 	if (read(uio, &count, sizeof(count)) != sizeof(count))
 		fail("uio");
 	interrupts++;
-	status = get(IRQ_STATUS);
+	status = get(MEDU_IRQ_STATUS);
 	if (status != why) {
 		printf("interrupt for %x, not %x\n", status, why);
 		exit(1);
 	}
-	set(IRQ_ACK, status);
+	set(MEDU_IRQ_ACK, status);
 	enable();
 }
 
@@ -126,14 +107,14 @@ static int fact(void)
 {
 	uint32_t n, expect = 1;
 
-	set(STATUS, STATUS_IRQ);
+	set(MEDU_STATUS, MEDU_STATUS_IRQ);
 	/* from 13 on they are cut to 32 bits, here as there */
 	for (n = 0; n <= 20; n++) {
 		expect *= n ? n : 1;
-		set(FACT, n);
-		wait_irq(IRQ_FACT);
-		if (get(STATUS) & STATUS_COMPUTING || get(FACT) != expect) {
-			printf("%u! is %u, not %u\n", n, expect, get(FACT));
+		set(MEDU_FACT, n);
+		wait_irq(MEDU_IRQ_FACT);
+		if (get(MEDU_STATUS) & MEDU_STATUS_COMPUTING || get(MEDU_FACT) != expect) {
+			printf("%u! is %u, not %u\n", n, expect, get(MEDU_FACT));
 			return 1;
 		}
 	}
@@ -160,13 +141,13 @@ static uint64_t physical(const void *page)
 
 static void transfer(uint64_t src, uint64_t dst, uint32_t direction)
 {
-	set_wide(DMA_SRC, src);
-	set_wide(DMA_DST, dst);
-	set_wide(DMA_COUNT, PAGE);
-	set_wide(DMA_CMD, DMA_RUN | DMA_IRQ | direction);
-	wait_irq(IRQ_DMA);
-	if (get(DMA_ERROR)) {
-		printf("DMA: error %u\n", get(DMA_ERROR));
+	set_wide(MEDU_DMA_SRC, src);
+	set_wide(MEDU_DMA_DST, dst);
+	set_wide(MEDU_DMA_COUNT, PAGE);
+	set_wide(MEDU_DMA_CMD, MEDU_DMA_RUN | MEDU_DMA_IRQ | direction);
+	wait_irq(MEDU_IRQ_DMA);
+	if (get(MEDU_DMA_ERROR)) {
+		printf("DMA: error %u\n", get(MEDU_DMA_ERROR));
 		exit(1);
 	}
 }
@@ -184,8 +165,8 @@ static int dma(void)
 	for (i = 0; i < size; i++)
 		from[i] = i * 7 + i / PAGE + 1;
 	for (i = 0; i < size; i += PAGE) {
-		transfer(physical(from + i), BUFFER, 0);
-		transfer(BUFFER, physical(to + i), DMA_TO_RAM);
+		transfer(physical(from + i), MEDU_BUFFER, 0);
+		transfer(MEDU_BUFFER, physical(to + i), MEDU_DMA_TO_RAM);
 	}
 	for (i = 0; i < size; i++) {
 		if (from[i] != to[i]) {

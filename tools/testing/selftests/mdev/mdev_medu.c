@@ -839,15 +839,20 @@ TEST_F(medu, unmap_during_dma)
 
 	for (i = 0; i < 10; i++) {
 		fill(edu->mem, 4096, i);
-		ASSERT_EQ(0, dma_start(edu, IOVA + 2048, BUFFER, 4096, 0));
+		ASSERT_EQ(0, dma_start(edu, BUFFER, IOVA + 2048, 4096, TO_RAM));
 		/* from before it has begun to after it has ended */
 		sleep_ms(i * 50);
 		ASSERT_EQ(0, vfio_dma_unmap(&edu->vc, IOVA, MEM_SIZE));
-		munmap(edu->mem, MEM_SIZE);
+		/* it is all ours now */
+		memset(edu->mem, 0xa5, MEM_SIZE);
 		ret = dma_wait(edu);
 		EXPECT_TRUE(ret == 0 || ret == -EINVAL || ret == -EFAULT ||
 			    ret == -ENOENT)
 			TH_LOG("round %d: %d", i, ret);
+		sleep_ms(200);
+		EXPECT_EQ(0xa5, edu->mem[0]);
+		EXPECT_EQ(0, memcmp(edu->mem, edu->mem + 1, MEM_SIZE - 1));
+		munmap(edu->mem, MEM_SIZE);
 		EXPECT_GT(0, dma_from_ram(edu, IOVA, 0, 1));
 
 		edu->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE,
@@ -1010,12 +1015,15 @@ static int uffd_register(void *mem, size_t size)
 struct absent {
 	struct edu edu;
 	uint64_t iova;
+	bool wait;	/* until it is false */
 };
 
 static void *start_absent(void *arg)
 {
 	struct absent *absent = arg;
 
+	while (__atomic_load_n(&absent->wait, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
 	/* may never return */
 	dma_start(&absent->edu, absent->iova, BUFFER, 64, 0);
 	return NULL;
@@ -1027,7 +1035,7 @@ static void *start_absent(void *arg)
  */
 static void use_absent(const char *uuid, bool is_fuse, int tell, int hold)
 {
-	struct absent absent;
+	struct absent absent = {};
 	pthread_t thread;
 	void *mem;
 	int ret, fd = -1;
@@ -1102,7 +1110,7 @@ static pid_t others_go_on(struct __test_metadata *_metadata, struct edu *edu,
 		ASSERT_EQ(0, dma_round_trip(edu, i, 4088));
 	EXPECT_GT(ms + 10000, now_ms());
 	EXPECT_EQ(0, told(tell[0]));
-	/* nor of a device that is reset, and so has room for another job */
+	/* nor of its reset */
 	EXPECT_EQ(0, dma_round_trip(edu, i, 4096));
 	kill(pid, SIGKILL);
 	close(tell[0]);
@@ -1146,6 +1154,55 @@ TEST_F(medu, fuse)
 	EXPECT_EQ(-ECANCELED, child_wait(pid));
 	EXPECT_EQ(0, dma_round_trip(&self->edu, 1, 4096));
 	EXPECT_EQ(0, mdev_remove(uuid));
+}
+
+/* A reset does not wait for memory, the DMA that is begun after it does. Both end. */
+TEST_F(medu, reset_while_pinning)
+{
+	struct absent first = { .edu = self->edu, .iova = IOVA + MEM_SIZE };
+	struct absent second = { .edu = self->edu, .iova = IOVA, .wait = true };
+	struct edu *edu = &self->edu;
+	pthread_t threads[2];
+	pid_t server;
+	void *mem;
+	int fd;
+
+	server = fuse_start(-1);
+	if (server == -ENODEV)
+		SKIP(return, "no FUSE in this kernel");
+	ASSERT_LT(0, server);
+	fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	mem = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, vfio_dma_map(&edu->vc, mem, first.iova, 4096, false));
+	fill(edu->mem, 4096, 3);
+	memset(edu->mem + 4096, 0, 4096);
+
+	/* the lock that is held for the page is also needed to start a thread */
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, start_absent, &second));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, start_absent, &first));
+	ASSERT_TRUE(wait_for(reg_read(edu, DMA_CMD) & RUN));
+	sleep_ms(200);
+	ASSERT_EQ(0, vfio_ioctl(edu->fd, VFIO_DEVICE_RESET, NULL));
+	EXPECT_EQ(0, reg_read(edu, DMA_CMD));
+	ASSERT_EQ(0, config_write16(edu, PCI_COMMAND, PCI_COMMAND_MEMORY |
+				    PCI_COMMAND_MASTER));
+	__atomic_store_n(&second.wait, false, __ATOMIC_RELEASE);
+	ASSERT_TRUE(wait_for(reg_read(edu, DMA_CMD) & RUN));
+	sleep_ms(500);
+	EXPECT_EQ(RUN | IRQ_DMA, reg_read(edu, DMA_CMD));
+
+	/* the pin of the first fails now */
+	fuse_stop(server);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	EXPECT_EQ(0, dma_wait(edu));
+	ASSERT_EQ(0, dma_to_ram(edu, IOVA + 4096, 0, 64));
+	EXPECT_EQ(0, memcmp(edu->mem, edu->mem + 4096, 64));
+	EXPECT_EQ(0, vfio_dma_unmap(&edu->vc, first.iova, 4096));
+	munmap(mem, 4096);
 }
 
 /* ---- Hardware that leaves, hangs, or sleeps ---- */
