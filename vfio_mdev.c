@@ -130,6 +130,7 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 			goto err_memory;
 	}
 	vfio_mdev_set_vendor_open(vm, true);
+	vfio_mdev_v1_begin(vm);
 	return 0;
 
 err_memory:
@@ -158,6 +159,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
+	vfio_mdev_v1_end(vm);
 	vfio_mdev_set_vendor_open(vm, false);
 	vfio_mdev_memory_end(vm);
 	if (vm->ops->release)

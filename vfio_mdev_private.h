@@ -119,6 +119,12 @@ int vfio_mdev_memory_log_stop(struct vfio_mdev *vm);
 int vfio_mdev_memory_log_next(struct vfio_mdev *vm, struct vfio_mdev_window *window);
 void vfio_mdev_memory_written(struct vfio_mdev *vm, u64 iova, size_t len);
 
+/* vfio_mdev_region.c: asks a vendor that knows only user memory */
+unsigned long vfio_mdev_lend(size_t size);
+void vfio_mdev_take_back(unsigned long addr, size_t size);
+int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
+			 struct vfio_region_info *answer, size_t size);
+
 /* vfio_mdev_region.c: for VFIO */
 int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 				   struct vfio_region_info *info,
@@ -133,5 +139,9 @@ int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 bool vfio_mdev_mig_precopy_info_v2(struct mdev_device *mdev);
 void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			 unsigned long iova, size_t length);
+
+/* vfio_mdev_migration_v1.c: when the vendor's open op has returned, before its release */
+void vfio_mdev_v1_begin(struct vfio_mdev *vm);
+void vfio_mdev_v1_end(struct vfio_mdev *vm);
 
 #endif /* VFIO_MDEV_PRIVATE_H */

@@ -59,19 +59,29 @@ static long vfio_mdev_ask(struct vfio_mdev *vm, unsigned long addr)
 }
 
 /*
- * Ask the vendor's ioctl about region @index. It writes to user memory, so lend
- * it some of the caller's address space. Each call has its own; a process that writes
- * to it from another thread deceives only itself.
+ * Some of the caller's address space, for ops that know only user memory. Each call has its
+ * own; a process that writes to it from another thread deceives only itself.
  */
-static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
-				struct vfio_region_info *answer, size_t size)
+unsigned long vfio_mdev_lend(size_t size)
+{
+	return vm_mmap(NULL, 0, PAGE_ALIGN(size), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+}
+
+void vfio_mdev_take_back(unsigned long addr, size_t size)
+{
+	vm_munmap(addr, PAGE_ALIGN(size));
+}
+
+/* Ask the vendor's ioctl about region @index. */
+int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
+			 struct vfio_region_info *answer, size_t size)
 {
 	const size_t minsz = offsetofend(struct vfio_region_info, offset);
 	unsigned long addr;
 	long ret;
 
-	addr = vm_mmap(NULL, 0, PAGE_ALIGN(size), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	addr = vfio_mdev_lend(size);
 	if (IS_ERR_VALUE(addr))
 		return (long)addr;
 
@@ -88,7 +98,7 @@ static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
 		ret = -EFAULT;
 
 out_unmap:
-	vm_munmap(addr, PAGE_ALIGN(size));
+	vfio_mdev_take_back(addr, size);
 	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
 }
 

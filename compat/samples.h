@@ -42,16 +42,7 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 /* to be there is enough: the bridge does not tell this VFIO that we can do it */
 #if !HAVE_VFIO_PRE_COPY
 #define VFIO_MIGRATION_PRE_COPY		BIT(2)
-#define VFIO_DEVICE_STATE_PRE_COPY	((enum vfio_device_mig_state)6)
-#define VFIO_DEVICE_STATE_PRE_COPY_P2P	((enum vfio_device_mig_state)7)
-#define VFIO_MIG_GET_PRECOPY_INFO	_IO(VFIO_TYPE, VFIO_BASE + 21)
-
-struct vfio_precopy_info {
-	__u32 argsz;
-	__u32 flags;
-	__aligned_u64 initial_bytes;
-	__aligned_u64 dirty_bytes;
-};
+#include "pre_copy.h"
 #endif
 
 /* this VFIO calls the release op of every driver, and leaves it to that to free the device */

@@ -24,6 +24,7 @@ struct compat_vfio_migration_ops {
 #if !HAVE_VFIO_PRE_COPY
 /* this VFIO has no such states: it must not tell the user that there are */
 #define VFIO_MIGRATION_PRE_COPY			0
+#include "pre_copy.h"
 #endif
 
 #if !HAVE_IOVA_BITMAP_STUBS

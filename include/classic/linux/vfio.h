@@ -26,6 +26,17 @@
 #include_next <linux/vfio.h>
 #undef dma_unmap
 
+/*
+ * Of the first protocol of live migration, which the bridge still speaks with vendors. The
+ * second has given other numbers to the names of states.
+ */
+#define VFIO_REGION_TYPE_MIGRATION	VFIO_REGION_TYPE_MIGRATION_DEPRECATED
+#define VFIO_REGION_SUBTYPE_MIGRATION	VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED
+#define VFIO_DEVICE_STATE_STOP		VFIO_DEVICE_STATE_V1_STOP
+#define VFIO_DEVICE_STATE_RUNNING	VFIO_DEVICE_STATE_V1_RUNNING
+#define VFIO_DEVICE_STATE_SAVING	VFIO_DEVICE_STATE_V1_SAVING
+#define VFIO_DEVICE_STATE_RESUMING	VFIO_DEVICE_STATE_V1_RESUMING
+
 /* a kernel without CONFIG_VFIO_GROUP does not declare it */
 struct vfio_group;
 

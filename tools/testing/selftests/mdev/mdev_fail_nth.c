@@ -38,6 +38,7 @@
 #include "test_modules/mdev_test_dma.h"
 #include "test_modules/mdev_test_log.h"
 #include "test_modules/mdev_test_pci.h"
+#include "test_modules/mdev_test_v1.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define KMEMLEAK	DEBUGFS "/kmemleak"
@@ -302,7 +303,7 @@ static void text_add_refs(struct text *text, bool all)
 {
 	static const char * const modules[] = {
 		"mdev", "vfio_mdev", "mnull", "mtty", "mdev_test_dma",
-		"mdev_test_log", "mdev_pci", "mdev_test_pci", "vfio",
+		"mdev_test_log", "mdev_pci", "mdev_test_pci", "mdev_test_v1", "vfio",
 		"vfio_iommu_type1", "iommufd",
 	};
 	char path[64];
@@ -345,6 +346,7 @@ static char *state(bool all)
 		"/sys/devices/platform/mdev_test_dma",
 		"/sys/devices/platform/mdev_test_log",
 		"/sys/devices/virtual/mdev_test_pci",
+		"/sys/devices/virtual/mdev_test_v1",
 		"/sys/devices/virtual/vfio", "/dev/vfio", DEBUGFS "/mdev",
 		DEBUGFS "/vfio", NULL
 	};
@@ -1524,6 +1526,54 @@ TEST_F_TIMEOUT(memory, sweeps_pci, 100000)
 	test_sweep("pin of kit", .run = run_pci_pin, .undo = do_pci_unpin);
 	EXPECT_EQ(0, do_unmap());
 	close(event);
+}
+
+/* the stream of mdev_test_v1: the format, and a piece with its length */
+static char v1_state[8 + 8 + 8 + TEST_V1_PIECE];
+
+static int do_save_v1(void)
+{
+	int ret;
+
+	ret = set_state(false, VFIO_DEVICE_STATE_STOP_COPY);
+	if (ret)
+		return ret;
+	if (read(stream, v1_state, sizeof(v1_state)) != sizeof(v1_state))
+		return -EIO;
+	return do_running();
+}
+
+static int run_write_v1(void)
+{
+	int ret;
+
+	ret = set_state(false, VFIO_DEVICE_STATE_RESUMING);
+	if (ret)
+		return ret;
+	faults_on();
+	ret = write(stream, v1_state, sizeof(v1_state));
+	faults_off();
+	return ret == sizeof(v1_state) ? 0 : ret < 0 ? -errno : -ENOMEM;
+}
+
+TEST_F_TIMEOUT(memory, sweeps_v1, 100000)
+{
+	type = "mdev_test_v1/mdev_test_v1-1";
+	ASSERT_EQ(0, module_load("mdev_test_v1"));
+	ASSERT_EQ(0, do_create());
+	ASSERT_EQ(0, vfio_attach(&vc, uuid));
+	test_sweep("open of v1", .run = run_open, .undo = do_close);
+	ASSERT_EQ(0, vfio_open_device(&vc, uuid));
+	test_sweep("GET_REGION_INFO of v1", .run = run_region_info);
+	test_sweep("save of v1", .run = run_save, .undo = do_running,
+		   .failed = do_running);
+	ASSERT_EQ(0, do_save_v1());
+	ASSERT_EQ(0, set_state(false, VFIO_DEVICE_STATE_STOP_COPY));
+	test_sweep("read of v1", .run = run_read_stream, .undo = do_save_again,
+		   .failed = do_save_again);
+	ASSERT_EQ(0, do_running());
+	test_sweep("write of v1", .run = run_write_v1, .undo = do_running,
+		   .failed = do_running);
 }
 
 TEST_F_TIMEOUT(memory, sweeps_log, 100000)

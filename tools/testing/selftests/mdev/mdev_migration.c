@@ -24,24 +24,11 @@
 #include <sys/mount.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_migration.h"
 #include "mdev_util.h"
 
 #define SINGLE	"mtty/mtty-1"
 #define DUAL	"mtty/mtty-2"
-
-#define ERROR		VFIO_DEVICE_STATE_ERROR
-#define STOP		VFIO_DEVICE_STATE_STOP
-#define RUNNING		VFIO_DEVICE_STATE_RUNNING
-#define STOP_COPY	VFIO_DEVICE_STATE_STOP_COPY
-#define RESUMING	VFIO_DEVICE_STATE_RESUMING
-#define RUNNING_P2P	VFIO_DEVICE_STATE_RUNNING_P2P
-#define PRE_COPY	VFIO_DEVICE_STATE_PRE_COPY
-#define PRE_COPY_P2P	VFIO_DEVICE_STATE_PRE_COPY_P2P
-#define STATES		8
-
-#define GET	VFIO_DEVICE_FEATURE_GET
-#define SET	VFIO_DEVICE_FEATURE_SET
-#define PROBE	VFIO_DEVICE_FEATURE_PROBE
 
 /* newer than the headers may be */
 #define MIG_PRECOPY_INFO_V2	12
@@ -59,126 +46,6 @@ void *nowhere = (void *)8;
 static bool has_precopy(void)
 {
 	return linux_since(6, 2);
-}
-
-static int feature_sized(int fd, uint32_t flags, void *data, size_t size,
-			 uint32_t argsz)
-{
-	char buf[sizeof(struct vfio_device_feature) + 64] = {};
-	struct vfio_device_feature *feature = (void *)buf;
-	int ret;
-
-	feature->argsz = argsz;
-	feature->flags = flags;
-	memcpy(feature->data, data, size);
-	ret = vfio_ioctl(fd, VFIO_DEVICE_FEATURE, feature);
-	memcpy(data, feature->data, size);
-	return ret;
-}
-
-static int feature(int fd, uint32_t flags, void *data, size_t size)
-{
-	return feature_sized(fd, flags, data, size,
-			     sizeof(struct vfio_device_feature) + size);
-}
-
-static int probe(int fd, uint32_t flags)
-{
-	return feature(fd, PROBE | flags, NULL, 0);
-}
-
-/* 0 and a file or -1 in @file, or an errno */
-static int set_state(int fd, uint32_t state, int *file)
-{
-	struct vfio_device_feature_mig_state mig = { .device_state = state };
-	int ret;
-
-	ret = feature(fd, SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, &mig,
-		      sizeof(mig));
-	*file = ret ? -1 : mig.data_fd;
-	return ret;
-}
-
-/* without a file, or it is an error */
-static int set(int fd, uint32_t state)
-{
-	int file, ret;
-
-	ret = set_state(fd, state, &file);
-	if (file < 0)
-		return ret;
-	close(file);
-	return -EEXIST;
-}
-
-/* with a file, or it is an error */
-static int open_stream(int fd, uint32_t state)
-{
-	int file, ret;
-
-	ret = set_state(fd, state, &file);
-	return ret ?: file >= 0 ? file : -ENOENT;
-}
-
-static int state_of(int fd)
-{
-	struct vfio_device_feature_mig_state mig = {};
-	int ret;
-
-	ret = feature(fd, GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, &mig,
-		      sizeof(mig));
-	return ret ?: mig.data_fd == -1 ? (int)mig.device_state : -EEXIST;
-}
-
-static int reset(int fd)
-{
-	return vfio_ioctl(fd, VFIO_DEVICE_RESET, NULL);
-}
-
-static int read_some(int file, void *buf, size_t size)
-{
-	ssize_t ret = read(file, buf, size);
-
-	return ret < 0 ? -errno : ret;
-}
-
-static int write_some(int file, const void *buf, size_t size)
-{
-	ssize_t ret = write(file, buf, size);
-
-	return ret < 0 ? -errno : ret;
-}
-
-/* up to the end; @step bytes at a time */
-static int read_all(int file, void *buf, size_t size, size_t step)
-{
-	size_t done = 0;
-	int ret;
-
-	while (done < size) {
-		ret = read_some(file, buf + done,
-				step < size - done ? step : size - done);
-		if (ret < 0)
-			return ret;
-		if (!ret)
-			break;
-		done += ret;
-	}
-	return done;
-}
-
-static int events(int file, int ms)
-{
-	struct pollfd pfd = { .fd = file, .events = POLLIN | POLLOUT };
-
-	return poll(&pfd, 1, ms) < 0 ? -errno : pfd.revents;
-}
-
-static int precopy_info(int file, struct vfio_precopy_info *info)
-{
-	memset(info, 0xff, sizeof(*info));
-	info->argsz = sizeof(*info);
-	return vfio_ioctl(file, VFIO_MIG_GET_PRECOPY_INFO, info);
 }
 
 /* stop the card and take its state; it is in STOP then */

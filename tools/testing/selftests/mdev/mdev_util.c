@@ -350,7 +350,8 @@ static int vendors_off(void)
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
-		"mdev_test_pci", "mdev_test_modern", "mdev_test_fail", NULL,
+		"mdev_test_pci", "mdev_test_v1", "mdev_test_modern", "mdev_test_fail",
+		NULL,
 	};
 
 	return modules_off(names);
