@@ -222,7 +222,7 @@ libvirt_parent() {
 client=client version=version
 row operation result
 # it loads medu as well, without what test_qemu tells it
-[[ $* = qemu || $* = migrate ]] || start_udev
+[[ $1 =~ ^(qemu|pci|vendor|v1|migrate)$ ]] || start_udev
 for test; do
 	case $test in
 	mdevctl) test_mdevctl ;;
@@ -230,12 +230,14 @@ for test; do
 	libvirt) test_libvirt ;;
 	domain) test_domain ;;
 	qemu) test_qemu ;;
+	pci) test_pci ;;
+	vendor|v1) test_vendor "$test" ;;
 	migrate) test_migrate ;;
 	esac
 done
 if ((status)); then
 	cat /tmp/syslog
-	tail -n 60 serial
-	cat /var/log/libvirt/libvirtd.log
+	tail -n 60 serial qemu*.log 2>/dev/null
+	cat /var/log/libvirt/libvirtd.log 2>/dev/null
 fi
 exit "$status"

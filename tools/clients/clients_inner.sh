@@ -10,13 +10,15 @@
 dual=$uuid
 single=83b8f4f2-509f-382f-3c1e-e6bfe0fa1002
 divided=83b8f4f2-509f-382f-3c1e-e6bfe0fa1003
-# No timer that an emulator in an emulator is too slow for; the rest saves time.
-inner_cmdline='console=ttyS0 quiet no_timer_check mitigations=off nokaslr'
+# No timer that an emulator in an emulator is too slow for; the rest saves time. What the
+# kernel says is a sign of life: the guest is not given up as long as it boots.
+inner_cmdline='console=ttyS0 no_timer_check mitigations=off nokaslr'
 inner_cmdline+=' 8250.nr_uarts=8 cryptomgr.notests'
 inner_cmdline+=' initcall_blacklist=jent_mod_init,load_system_certificate_list'
 
 # console: of the inner guest, by pipes; what it says is in the file serial
 console() {
+	rm -f inner.in inner.out
 	mkfifo -m 666 inner.in inner.out && : >serial || exit
 	exec 5<>inner.in 6<>inner.out
 	cat <&6 >>serial &
@@ -43,20 +45,21 @@ up() {
 	eventually '[ "$(grep -c "guest is up" serial)" -ge $boots ]'
 }
 
-# ask COMMAND: of the inner guest, which has to succeed; says what it says
+# ask COMMAND: one line for the inner guest, which has to succeed; says what it says
 ask() {
 	local from
 
 	asked=$((asked + 1))
 	from=$(wc -l <serial)
-	echo "$1; echo ' ='\$?'= $asked'" >&5
+	echo "$1; status=\$?; echo; echo ' ='\$status'= $asked'" >&5
 	eventually "grep -q '^ =[0-9]*= $asked' serial"
 	tail -n "+$((from + 1))" serial | tr -d '\r'
 	grep -q "^ =0= $asked" serial
 }
 
-# device NAME UUID: what QEMU is told, where $by is how it gets at devices. 8250_pci uses
-# messages with very few cards, so the single says that it is such a one.
+# device NAME UUID: what QEMU is told, where $by is how it gets at devices, and $also has
+# more options. 8250_pci uses messages with very few cards, so the single says that it is
+# such a one.
 device() {
 	local device="vfio-pci,id=$1,sysfsdev=$mdevs/$2"
 
@@ -65,7 +68,7 @@ device() {
 		device+=,x-pci-sub-vendor-id=0xa000,x-pci-sub-device-id=0x1000
 	fi
 	[ "$by" = /dev/iommu ] && device+=,iommufd=iommufd0
-	echo "$device"
+	echo "$device$also"
 }
 
 # An inner guest's time is counted in instructions (-icount): else half of them are
@@ -142,6 +145,37 @@ test_qemu() {
 	op 'quit, remove: nothing is left' \
 		'monitor quit; wait $qemu && remove $dual && remove $single' nothing \
 		'[ "$(left mtty-1)" = 24 ]'
+}
+
+# What pciutils of the inner guest say of a device of each sample.
+test_pci() {
+	local by=/dev/vfio/vfio qemu args=() uuids=() type
+
+	client=pci version=$(version_of qemu-system-x86)
+	version=${version#*:}
+	console
+	module_load mtty
+	module_load mdisp
+	module_load hello_pci
+	module_load medu dma_bits=64
+	for type in mtty-2 mdisp-vga hello-1 medu-1; do
+		uuids+=(83b8f4f2-509f-382f-3c1e-e6bfe0fa102${#uuids[@]})
+		echo "${uuids[-1]}" >"$(echo /sys/class/mdev_bus/*/mdev_supported_types/$type/create)"
+		args+=(-device "$(device $type "${uuids[-1]}"),display=off")
+	done
+	op 'start, a device of each sample' 'qemu-system-x86_64 -nodefaults -no-user-config \
+			-display none -machine pc -accel tcg -icount shift=1 -m 256M \
+			-kernel vmlinux -initrd initrd -append "$inner_cmdline" "${args[@]}" \
+			-serial pipe:inner -monitor none 2>qemu.log & qemu=$!
+			up || ! cat qemu.log' &&
+		op 'lspci and setpci agree: capabilities, sizes of BARs' \
+			'ask "pci 4348: 1234:1111 1b36:0fff 1234:11e8"'
+	kill -KILL "$qemu"
+	wait "$qemu"
+	for uuid in "${uuids[@]}"; do
+		remove "$uuid"
+	done
+	op 'nothing is left' nothing
 }
 
 # libvirt_domain: with a card, as libvirt starts it

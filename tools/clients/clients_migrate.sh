@@ -5,12 +5,13 @@
 # command lines have no options for migration. clients_guest.sh sources it after
 # clients_inner.sh.
 #
-# Each QEMU has a number, a card mtty-2 of its own, and pipes for the guest's console and
-# for its monitor. $home is the number of the QEMU that has the guest.
+# Each QEMU has a number, a card of its own, and pipes for the guest's console and for its
+# monitor. $home is the number of the QEMU that has the guest.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # see there
 
 cards=(83b8f4f2-509f-382f-3c1e-e6bfe0fa1010 83b8f4f2-509f-382f-3c1e-e6bfe0fa1011)
+card=mtty-2
 home=0
 migrations=10
 
@@ -33,9 +34,9 @@ pipes() {
 	exec 5>&10
 }
 
-# start NUMBER [TYPE [QEMUARG]...]: QEMU with a new card
+# start NUMBER [TYPE [QEMUARG]...]: QEMU with a new card, of type $card
 start() {
-	local nr=$1 type=${2:-mtty-2} args=()
+	local nr=$1 type=${2:-$card} args=()
 
 	shift $(($# < 2 ? $# : 2))
 	[ ! -d "$mdevs/${cards[nr]}" ] || remove "${cards[nr]}" || return
@@ -64,13 +65,15 @@ end() {
 
 # state REGEX: wait until the migration ends; fail if its state does not match
 state() {
-	local i
+	local i now
 
 	for ((i = 0; i < 200; i++)); do
 		tell $home 'info migrate'
 		sleep 1
-		grep -qE "tatus:[[:space:]]*($1)" said$home && return
-		grep -qE 'tatus:[[:space:]]*(completed|failed|cancelled)' said$home && break
+		# once, as the answer may still be coming
+		now=$(sed -n 's/.*tatus:[[:space:]]*\([a-z]*\).*/\1/p' said$home | head -n 1)
+		[[ ! $now =~ ^($1)$ ]] || return 0
+		[[ ! $now =~ ^(completed|failed|cancelled)$ ]] || break
 	done
 	grep -hE '^[a-zA-Z ]+:' said0 said1 qemu0.log qemu1.log
 	return 1
@@ -84,7 +87,7 @@ figures() {
 
 # other [TYPE [QEMUARG]...]: start the destination
 other() {
-	start $((1 - home)) "${1:-mtty-2}" -incoming defer "${@:2}" &&
+	start $((1 - home)) "${1:-$card}" -incoming defer "${@:2}" &&
 		tell $((1 - home)) "migrate_incoming unix:$PWD/socket" && soon '[ -S socket ]'
 }
 
@@ -123,6 +126,40 @@ give_up() {
 	rm -f socket
 }
 
+# Can the bridge report what is dirty?
+can_log() { grep -q ' iova_bitmap_alloc' /proc/kallsyms; }
+
+# test_vendor FILE: somebody's own vendor driver, which FILE describes; see
+# tools/clients/clients
+test_vendor() {
+	local by=/dev/vfio/vfio also='' qemus=() vendor='' type='' command='' move='' count i
+
+	# shellcheck disable=SC1090,SC1091
+	. "./$1"
+	client=$vendor version=$(version_of qemu-system-x86)
+	version=${version#*:} card=$type
+	op "load $vendor" 'module_load $vendor' \
+		'types=$(dirname /sys/class/mdev_bus/*/mdev_supported_types/$type | head -n 1)' \
+		'[ -d "$types/$type" ]' || return
+	count=$(left "$type")
+	pipes
+	[ -c /dev/iommu ] && qemu-system-x86_64 -object help | grep -qw iommufd &&
+		by=/dev/iommu
+	[ -z "$move" ] || can_log || also=,enable-migration=on
+	op "start, $type, by $by$also" 'start 0' up 'ask "vendor && { $command; }"' || return
+	op 'system_reset' 'tell 0 system_reset && up' 'ask "vendor && { $command; }"' || return
+	if [ "$move" ]; then
+		for i in 1 2; do
+			op "migrate, $i of 2" 'other && leave_soon && arrive' \
+				'ask "$command"' || return
+			sed 's/^/  | /' table
+		done
+	fi
+	op 'quit: nothing is left' 'tell $home quit; wait ${qemus[home]}' \
+		'remove ${cards[home]}' nothing '[ "$(left $type)" = $count ]'
+	op "unload $vendor" 'module_unload $vendor'
+}
+
 test_migrate() {
 	local by=/dev/vfio/vfio qemus=() i
 
@@ -132,7 +169,7 @@ test_migrate() {
 	pipes
 	[ -c /dev/iommu ] && by=/dev/iommu
 	op "start, mtty-2, by $by" 'start 0' up 'ask "cards 0x4348 2 IO-APIC"' || return
-	if ! grep -q ' iova_bitmap_alloc' /proc/kallsyms; then
+	if ! can_log; then
 		op 'migrate: refused, as this VFIO cannot report what is dirty' \
 			'tell 0 "migrate -d unix:$PWD/socket"; sleep 5; cat said0 qemu0.log' \
 			'says "dirty tracking"' 'ask "cards 0x4348 2 IO-APIC"'
