@@ -178,7 +178,8 @@ coverage:
 
 check-clients:
 	@tools/clients/clients
-	@tools/clients/clients --kernel 6.1 --suite trixie pci vendor v1 migrate
+	@tools/clients/clients --suite trixie pci vendor v1
+	@tools/clients/clients --kernel 6.1 --suite trixie migrate
 	@tools/clients/tracers
 
 conform:

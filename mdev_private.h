@@ -71,6 +71,10 @@
  * migration_get_state is called. dma_unmap is called from a work, without any lock: VFIO
  * asks for an unmap with locks held, and nobody may wait for a vendor under those.
  *
+ * For a vendor of the first migration protocol there are two mutexes more, see
+ * vfio_mdev_migration_v1.c: one of a stream's file, and inside of it one of the device, under
+ * which the vendor's read, write and reset are called, and which a close takes.
+ *
  * The bridge's dirty log has no lock of its own. It is protected by the lock of what is
  * pinned. A report takes that lock for one window of the log after the other, and copies
  * to user space without it.

@@ -42,9 +42,8 @@
 /* how much memory is lent at once */
 #define VFIO_MDEV_V1_LENT		SZ_64K
 
-/* no vendor has so many regions, nor such long capabilities */
+/* no vendor has so many regions */
 #define VFIO_MDEV_V1_REGIONS_MAX	64
-#define VFIO_MDEV_V1_INFO_MAX		SZ_4K
 
 /**
  * struct vfio_mdev_v1 - an open device whose vendor has a migration region
@@ -702,11 +701,12 @@ static struct file *vfio_mdev_v1_move(struct vfio_mdev_v1 *v1,
 	int ret;
 
 	while (v1->state != end) {
+		/* that of a state on the way */
+		if (file)
+			fput(file);
 		ret = vfio_mdev_v1_next_state(v1, end, &next);
 		if (ret)
 			return ERR_PTR(ret);
-		if (file)
-			fput(file);
 		file = vfio_mdev_v1_step(v1, next);
 		if (IS_ERR(file))
 			return file;
@@ -842,42 +842,43 @@ static int vfio_mdev_v1_count(struct vfio_mdev *vm, u32 *first, u32 *end)
 	return 0;
 }
 
-/* Do the region's capabilities, with @size bytes, say that it is for migration? */
-static bool vfio_mdev_v1_is_migration(const struct vfio_region_info *info, size_t size)
+/* Does one of these say that the region is for migration? */
+static bool vfio_mdev_v1_is_migration(const struct vfio_info_cap *caps)
 {
-	size_t offset = info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0;
 	struct vfio_region_info_cap_type cap;
+	size_t offset = 0;
 
-	while (offset >= sizeof(*info) && offset <= size - sizeof(cap)) {
-		memcpy(&cap, (void *)info + offset, sizeof(cap));
+	while (offset + sizeof(cap) <= caps->size) {
+		memcpy(&cap, (void *)caps->buf + offset, sizeof(cap));
 		if (cap.header.id == VFIO_REGION_INFO_CAP_TYPE)
 			return cap.type == VFIO_REGION_TYPE_MIGRATION_DEPRECATED &&
 			       cap.subtype == VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
-		/* chains go upwards, which also makes them end */
-		if (cap.header.next <= offset)
-			break;
 		offset = cap.header.next;
+		if (!offset)
+			break;
 	}
 	return false;
 }
 
-/* Returns the region, or NULL; the caller frees it. */
-static struct vfio_region_info *vfio_mdev_v1_find(struct vfio_mdev *vm)
+/* Returns false if the device has no such region. */
+static bool vfio_mdev_v1_find(struct vfio_mdev *vm, struct vfio_region_info *info)
 {
-	struct vfio_region_info *info;
+	struct vfio_info_cap caps;
 	u32 index, end;
+	bool found;
+	int ret;
 
-	if (vfio_mdev_v1_count(vm, &index, &end) || index >= end)
-		return NULL;
-	info = kmalloc(VFIO_MDEV_V1_INFO_MAX, GFP_KERNEL);
-	for (; info && index < end; index++) {
-		if (!vfio_mdev_ask_region(vm, index, info, VFIO_MDEV_V1_INFO_MAX) &&
-		    info->size > sizeof(struct vfio_device_migration_info) &&
-		    vfio_mdev_v1_is_migration(info, VFIO_MDEV_V1_INFO_MAX))
-			return info;
+	if (vfio_mdev_v1_count(vm, &index, &end))
+		return false;
+	for (found = false; index < end && !found; index++) {
+		caps = (struct vfio_info_cap){};
+		info->index = index;
+		ret = vfio_mdev_get_region_info_caps(&vm->vdev, info, &caps);
+		found = !ret && info->size > sizeof(struct vfio_device_migration_info) &&
+			vfio_mdev_v1_is_migration(&caps);
+		kfree(caps.buf);
 	}
-	kfree(info);
-	return NULL;
+	return found;
 }
 
 /*
@@ -886,36 +887,31 @@ static struct vfio_region_info *vfio_mdev_v1_find(struct vfio_mdev *vm)
  */
 void vfio_mdev_v1_begin(struct vfio_mdev *vm)
 {
-	struct vfio_region_info *info;
+	struct vfio_region_info info = {};
 	struct vfio_mdev_v1 *v1;
 
 	if (vm->vdev.mig_ops || !vm->ops->ioctl || !vm->ops->read || !vm->ops->write ||
-	    vfio_mdev_has_region_op(&vm->vdev))
-		return;
-	info = vfio_mdev_v1_find(vm);
-	if (!info)
+	    vfio_mdev_has_region_op(&vm->vdev) || !vfio_mdev_v1_find(vm, &info))
 		return;
 	v1 = kzalloc_obj(*v1, GFP_KERNEL_ACCOUNT);
-	if (v1) {
-		v1->ops = vfio_mdev_v1_ops;
-		refcount_set(&v1->refs, 1);
-		mutex_init(&v1->lock);
-		v1->vm = vm;
-		v1->index = info->index;
-		v1->offset = info->offset;
-		v1->size = info->size;
-		v1->state = VFIO_DEVICE_STATE_RUNNING;
-		/* as it should be now; but a vendor may keep it from the last opener */
-		if (!vfio_mdev_v1_lock(v1)) {
-			vfio_mdev_v1_learn_state(v1);
-			vfio_mdev_v1_unlock(v1);
-		}
-		vm->vdev.migration_flags = VFIO_MIGRATION_STOP_COPY |
-					   VFIO_MIGRATION_PRE_COPY;
-		vm->vdev.mig_ops = (const void *)&v1->ops;
-		vm->ioctl = vfio_mdev_v1_ioctl;
+	if (!v1)
+		return;
+	v1->ops = vfio_mdev_v1_ops;
+	refcount_set(&v1->refs, 1);
+	mutex_init(&v1->lock);
+	v1->vm = vm;
+	v1->index = info.index;
+	v1->offset = info.offset;
+	v1->size = info.size;
+	v1->state = VFIO_DEVICE_STATE_RUNNING;
+	/* as it should be now; but a vendor may keep it from the last opener */
+	if (!vfio_mdev_v1_lock(v1)) {
+		vfio_mdev_v1_learn_state(v1);
+		vfio_mdev_v1_unlock(v1);
 	}
-	kfree(info);
+	vm->vdev.migration_flags = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_PRE_COPY;
+	vm->vdev.mig_ops = (const void *)&v1->ops;
+	vm->ioctl = vfio_mdev_v1_ioctl;
 }
 
 /* The vendor's release op will be called: streams do not use its region any more. */

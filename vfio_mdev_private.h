@@ -119,11 +119,9 @@ int vfio_mdev_memory_log_stop(struct vfio_mdev *vm);
 int vfio_mdev_memory_log_next(struct vfio_mdev *vm, struct vfio_mdev_window *window);
 void vfio_mdev_memory_written(struct vfio_mdev *vm, u64 iova, size_t len);
 
-/* vfio_mdev_region.c: asks a vendor that knows only user memory */
+/* vfio_mdev_region.c: for vendors that know only user memory */
 unsigned long vfio_mdev_lend(size_t size);
 void vfio_mdev_take_back(unsigned long addr, size_t size);
-int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
-			 struct vfio_region_info *answer, size_t size);
 
 /* vfio_mdev_region.c: for VFIO */
 int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,

@@ -74,8 +74,8 @@ void vfio_mdev_take_back(unsigned long addr, size_t size)
 }
 
 /* Ask the vendor's ioctl about region @index. */
-int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
-			 struct vfio_region_info *answer, size_t size)
+static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
+				struct vfio_region_info *answer, size_t size)
 {
 	const size_t minsz = offsetofend(struct vfio_region_info, offset);
 	unsigned long addr;

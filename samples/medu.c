@@ -142,7 +142,7 @@ struct medu {
 	u64 tenant;			/* of an opener until a reset, and of no other */
 	bool resetting;			/* no new jobs are accepted */
 	struct list_head line;		/* in engine->line */
-	unsigned int todo;		/* jobs that wait; their registers are busy */
+	unsigned int wanted;		/* jobs that wait; their registers are busy */
 	unsigned int doing;		/* the job that the engine does */
 	struct medu_regs regs;
 };
@@ -471,7 +471,7 @@ static void medu_submit(struct medu *medu, unsigned int job)
 	struct medu_engine *engine = medu->engine;
 
 	lockdep_assert_held(&engine->lock);
-	medu->todo |= job;
+	medu->wanted |= job;
 	if (!medu->doing && list_empty(&medu->line))
 		list_add_tail(&medu->line, &engine->line);
 	queue_work(engine->wq, &engine->work);
@@ -482,12 +482,12 @@ static void medu_cancel(struct medu *medu, unsigned int jobs)
 {
 	lockdep_assert_held(&medu->engine->lock);
 	WRITE_ONCE(medu->stop, true);
-	if (medu->todo & jobs & MEDU_JOB_DMA) {
+	if (medu->wanted & jobs & MEDU_JOB_DMA) {
 		medu->error = -EFAULT;
 		queue_work(medu->wq, &medu->end);
 	}
-	medu->todo &= ~jobs;
-	if (!medu->todo)
+	medu->wanted &= ~jobs;
+	if (!medu->wanted)
 		list_del_init(&medu->line);
 }
 
@@ -504,8 +504,8 @@ static void medu_work(struct work_struct *work)
 		return;
 	}
 	list_del_init(&medu->line);
-	medu->doing = medu->todo & MEDU_JOB_FACT ?: MEDU_JOB_DMA;
-	medu->todo &= ~medu->doing;
+	medu->doing = medu->wanted & MEDU_JOB_FACT ?: MEDU_JOB_DMA;
+	medu->wanted &= ~medu->doing;
 	spin_unlock(&engine->lock);
 
 	/* this does not wait for anything that user space controls */
@@ -516,7 +516,7 @@ static void medu_work(struct work_struct *work)
 
 	spin_lock(&engine->lock);
 	medu->doing = 0;
-	if (medu->todo)
+	if (medu->wanted)
 		list_add_tail(&medu->line, &engine->line);
 	if (!list_empty(&engine->line))
 		queue_work(engine->wq, &engine->work);
