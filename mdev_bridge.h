@@ -19,6 +19,9 @@ void mdev_begin_calls(struct mdev_device *mdev,
 		      const struct mdev_bridge_ops *bridge);
 void mdev_end_calls(struct mdev_device *mdev);
 void mdev_open_failed(struct mdev_device *mdev);
+bool mdev_iommu_in_time(struct mdev_device *mdev);
+struct iommu_group *mdev_iommu_group(struct mdev_device *mdev);
+void mdev_log_holder(struct mdev_device *mdev, const char *what);
 void mdev_close(struct mdev_device *mdev);
 void mdev_set_held(struct mdev_device *mdev,
 		   bool (*held)(struct mdev_device *mdev));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a classic vendor asks of the bridge: passed on while its device is open.
+ * What a classic vendor asks of the bridge: passed on while its device is open. And which
+ * device does the DMA, which it says before there is anything to ask.
  *
  * A vendor may have threads of its own that ask at any time between @create and @remove,
  * beside opens and closes, and while the bridge comes and goes. So calls are counted, and
@@ -8,7 +9,9 @@
  */
 #include <linux/atomic.h>
 #include <linux/export.h>
+#include <linux/iommu.h>
 #include <linux/mdev.h>
+#include <linux/minmax.h>
 #include <linux/wait_bit.h>
 
 #include "mdev_private.h"
@@ -204,6 +207,51 @@ static void mdev_call_virqfd_disable(struct mdev_device *mdev,
 	mdev_bridge_put(mdev);
 }
 
+/*
+ * In the vendor's create: the bridge looks at it when it is bound. Later it only does no harm
+ * to name what is named already, or nothing, as vendors do in their remove.
+ */
+static int mdev_call_set_iommu_device(struct mdev_device *mdev,
+				      struct device *iommu_device)
+{
+	struct mdev_device_obj *obj = to_device_obj(mdev);
+	struct device *old_device = NULL;
+	struct iommu_group *group = NULL;
+	bool fixed, late;
+
+	/* a modern vendor registers its devices with VFIO itself */
+	if (!mdev_parent_of(obj)->ops)
+		return -EINVAL;
+
+	if (iommu_device)
+		group = iommu_group_get(iommu_device);
+	spin_lock(&obj->lock);
+	fixed = obj->iommu_fixed;
+	late = fixed && iommu_device && iommu_device != obj->iommu_device;
+	if (late)
+		WRITE_ONCE(obj->unsafe, true);
+	if (!fixed) {
+		old_device = obj->iommu_device;
+		/* both are dropped in mdev_calls_exit() */
+		obj->iommu_device = get_device(iommu_device);
+		swap(obj->iommu_group, group);
+	}
+	spin_unlock(&obj->lock);
+	put_device(old_device);
+	iommu_group_put(group);
+
+	if (late) {
+		dev_err(&mdev->dev, "vendor named the device that does its DMA only after create: it can no longer be opened\n");
+		return -EBUSY;
+	}
+	if (fixed || !iommu_device || obj->iommu_group)
+		return 0;
+	/* vendors of 5.13 do not look at this, but the bridge refuses the device, too */
+	dev_err(&mdev->dev, "%s, which does its DMA, is in no IOMMU group; is the IOMMU on?\n",
+		dev_name(iommu_device));
+	return -EINVAL;
+}
+
 static const struct mdev_bridge_ops mdev_vendor_calls = {
 	.is_open		= mdev_call_is_open,
 	.pin_pages		= mdev_call_pin_pages,
@@ -219,12 +267,58 @@ static const struct mdev_bridge_ops mdev_vendor_calls = {
 	.add_capability		= mdev_call_add_capability,
 	.virqfd_enable		= mdev_call_virqfd_enable,
 	.virqfd_disable		= mdev_call_virqfd_disable,
+	.set_iommu_device	= mdev_call_set_iommu_device,
 };
 
 void mdev_calls_init(struct mdev_device_obj *obj)
 {
 	obj->calls = &mdev_vendor_calls;
 }
+
+/* The vendor's create has returned. */
+void mdev_calls_fix_iommu(struct mdev_device_obj *obj)
+{
+	spin_lock(&obj->lock);
+	obj->iommu_fixed = true;
+	spin_unlock(&obj->lock);
+}
+
+/* The vendor's remove has returned, or its create has failed. */
+void mdev_calls_exit(struct mdev_device_obj *obj)
+{
+	iommu_group_put(obj->iommu_group);
+	put_device(obj->iommu_device);
+	obj->iommu_device = NULL;
+}
+
+/**
+ * mdev_iommu_in_time - did the vendor say in time who does the DMA?
+ * @mdev: the device
+ *
+ * Context: any.
+ * Return: false if it has called mdev_set_iommu_device() after create, so that VFIO does not
+ * know of that device; true otherwise, also for a vendor that has not called it.
+ */
+bool mdev_iommu_in_time(struct mdev_device *mdev)
+{
+	return !READ_ONCE(to_device_obj(mdev)->unsafe);
+}
+EXPORT_SYMBOL_GPL(mdev_iommu_in_time);
+
+/**
+ * mdev_iommu_group - the IOMMU group in which a vendor has found a device
+ * @mdev: the mediated device
+ *
+ * Context: from the vendor's create to its remove.
+ * Return: the group that the device had when the vendor named it in
+ * mdev_set_iommu_device(), without another reference; NULL if it had none. The device may
+ * have left it.
+ */
+struct iommu_group *mdev_iommu_group(struct mdev_device *mdev)
+{
+	return to_device_obj(mdev)->iommu_group;
+}
+EXPORT_SYMBOL_GPL(mdev_iommu_group);
 
 /**
  * mdev_begin_calls - the vendor of an open device may call the bridge

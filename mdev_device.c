@@ -343,6 +343,7 @@ static int mdev_vendor_create(struct mdev_device_obj *obj)
 		ret = ops->create_mdev(&obj->mdev);
 	else
 		ret = ops->create(&obj->type->kobj, &obj->mdev);
+	mdev_calls_fix_iommu(obj);
 	return mdev_vendor_errno(&obj->mdev.dev, "create", ret);
 }
 
@@ -488,6 +489,7 @@ static void mdev_device_destroy(struct mdev_device_obj *obj)
 	mdev_device_unlist(obj);
 	mdev_device_remove_links(obj);
 	device_del(&obj->mdev.dev);
+	mdev_calls_exit(obj);
 	mdev_uuid_release(obj);
 	mdev_quota_release(parent);
 	put_device(&obj->mdev.dev);
@@ -642,6 +644,7 @@ err_vendor:
 	if (mdev_vendor_remove(obj))
 		dev_err(dev, "vendor's remove failed after a failed create\n");
 err_quota:
+	mdev_calls_exit(obj);
 	mdev_quota_release(parent);
 err_uuid:
 	mdev_uuid_release(obj);

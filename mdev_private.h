@@ -273,6 +273,11 @@ static inline void mdev_copy_comm(char to[TASK_COMM_LEN], const char *comm)
  * @drvdata: the classic vendor's; not in @mdev.dev, where the driver core
  *	clears it when the bridge is unbound
  * @calls: what the classic vendor can ask for, see mdev_calls.c
+ * @iommu_device: what mdev_set_iommu_device() has named, until the vendor's remove has
+ *	returned; holds a reference
+ * @iommu_group: the group in which that was; holds a reference
+ * @iommu_fixed: the vendor's create has returned; under @lock
+ * @unsafe: mdev_set_iommu_device() came too late: it must not be opened
  * @bridge: what the bridge does of that while the device is open
  * @nr_calls: how many calls of the vendor into @bridge run, plus one while more can begin
  * @calls_end: no more can begin
@@ -295,6 +300,10 @@ struct mdev_device_obj {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *calls;
+	struct device *iommu_device;
+	struct iommu_group *iommu_group;
+	bool iommu_fixed;
+	bool unsafe;
 	const struct mdev_bridge_ops *bridge;
 	atomic_t nr_calls;
 	bool calls_end;
@@ -320,6 +329,8 @@ static_assert(offsetof(struct mdev_device_obj, drvdata) ==
 	      offsetof(struct mdev_device_classic, drvdata));
 static_assert(offsetof(struct mdev_device_obj, calls) ==
 	      offsetof(struct mdev_device_classic, calls));
+static_assert(offsetof(struct mdev_device_obj, iommu_device) ==
+	      offsetof(struct mdev_device_classic, iommu_device));
 static_assert(offsetof(struct mdev_type_obj, group) ==
 	      offsetof(struct mdev_type_kobj, group));
 
@@ -351,6 +362,8 @@ void mdev_parent_put(struct mdev_parent_obj *parent);
 
 /* mdev_calls.c: what a vendor asks of the bridge */
 void mdev_calls_init(struct mdev_device_obj *obj);
+void mdev_calls_fix_iommu(struct mdev_device_obj *obj);
+void mdev_calls_exit(struct mdev_device_obj *obj);
 
 /* mdev_state.c: a device's state, and who has it open */
 void mdev_device_set_live(struct mdev_device_obj *obj);

@@ -102,6 +102,23 @@ int mdev_open(struct mdev_device *mdev)
 EXPORT_SYMBOL_GPL(mdev_open);
 
 /**
+ * mdev_log_holder - log who keeps a driver from being unbound
+ * @mdev: the device; nothing is logged if it is not open
+ * @what: what is done about it
+ *
+ * Context: any.
+ */
+void mdev_log_holder(struct mdev_device *mdev, const char *what)
+{
+	struct mdev_holder holder;
+
+	if (mdev_device_holder(to_device_obj(mdev), &holder))
+		dev_warn(&mdev->dev, "driver to be unbound, but held open by %s[%d]: %s\n",
+			 holder.comm, holder.pid, what);
+}
+EXPORT_SYMBOL_GPL(mdev_log_holder);
+
+/**
  * mdev_open_failed - take back mdev_open()
  * @mdev: the device; the vendor's part of it may be gone when this returns
  *

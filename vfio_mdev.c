@@ -105,6 +105,14 @@ static const struct mdev_bridge_ops vfio_mdev_bridge_ops = {
 
 /* What VFIO calls. */
 
+/* We stay until the device is unregistered, which waits for VFIO to be through with this. */
+static void vfio_mdev_put_modules(struct vfio_mdev *vm)
+{
+	if (vfio_mdev_has_iommu(vm))
+		module_put(THIS_MODULE);
+	module_put(vm->ops->owner);
+}
+
 static int vfio_mdev_try_open(struct vfio_mdev *vm)
 {
 	int ret;
@@ -119,26 +127,36 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 		goto err_close;
 	}
 
+	/* otherwise VFIO does, by the driver of the device that it knows */
+	if (vfio_mdev_has_iommu(vm))
+		__module_get(THIS_MODULE);
 	ret = vfio_mdev_memory_begin(vm);
 	if (ret)
 		goto err_module;
 	mdev_begin_calls(mdev_of(vm), &vfio_mdev_bridge_ops);
 	if (vm->ops->open) {
-		ret = mdev_vendor_errno(vm->vdev.dev, "open",
+		ret = mdev_vendor_errno(vfio_mdev_dev(vm), "open",
 					vm->ops->open(mdev_of(vm)));
 		if (ret)
 			goto err_memory;
 	}
+	/* this may just have named who does the DMA */
+	ret = -EPERM;
+	if (!mdev_iommu_in_time(mdev_of(vm)))
+		goto err_open;
 	vfio_mdev_set_vendor_open(vm, true);
 	vfio_mdev_v1_begin(vm);
 	return 0;
 
+err_open:
+	if (vm->ops->release)
+		vm->ops->release(mdev_of(vm));
 err_memory:
 	vfio_mdev_memory_end(vm);
 	mdev_end_calls(mdev_of(vm));
 	vfio_mdev_memory_forget(vm);
 err_module:
-	module_put(vm->ops->owner);
+	vfio_mdev_put_modules(vm);
 err_close:
 	mdev_open_failed(mdev_of(vm));
 	return ret;
@@ -150,7 +168,7 @@ static int vfio_mdev_open_device(struct vfio_device *vdev)
 	int ret;
 
 	ret = vfio_mdev_try_open(vm);
-	trace_mdev_open(vm->vdev.dev, task_tgid_nr(current), current->comm,
+	trace_mdev_open(vfio_mdev_dev(vm), task_tgid_nr(current), current->comm,
 			ret);
 	return ret;
 }
@@ -166,7 +184,7 @@ static void vfio_mdev_close_device(struct vfio_device *vdev)
 		vm->ops->release(mdev_of(vm));
 	mdev_end_calls(mdev_of(vm));
 	vfio_mdev_memory_forget(vm);
-	module_put(vm->ops->owner);
+	vfio_mdev_put_modules(vm);
 	/* last: the ops may be gone after this */
 	mdev_close(mdev_of(vm));
 }
@@ -185,7 +203,7 @@ static noinline ssize_t vfio_mdev_read_traced(struct vfio_mdev *vm,
 	ssize_t ret;
 
 	ret = vm->ops->read(mdev_of(vm), buf, count, ppos);
-	trace_mdev_read(vm->vdev.dev, pos, count, ret, mdev_since(start));
+	trace_mdev_read(vfio_mdev_dev(vm), pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -198,7 +216,7 @@ static noinline ssize_t vfio_mdev_write_traced(struct vfio_mdev *vm,
 	ssize_t ret;
 
 	ret = vm->ops->write(mdev_of(vm), buf, count, ppos);
-	trace_mdev_write(vm->vdev.dev, pos, count, ret, mdev_since(start));
+	trace_mdev_write(vfio_mdev_dev(vm), pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -209,7 +227,7 @@ static noinline long vfio_mdev_ioctl_traced(struct vfio_mdev *vm,
 	long ret;
 
 	ret = vm->ioctl(mdev_of(vm), cmd, arg);
-	trace_mdev_ioctl(vm->vdev.dev, cmd, ret, mdev_since(start));
+	trace_mdev_ioctl(vfio_mdev_dev(vm), cmd, ret, mdev_since(start));
 	return ret;
 }
 
@@ -222,7 +240,7 @@ static noinline int vfio_mdev_mmap_traced(struct vfio_mdev *vm,
 	int ret;
 
 	ret = vm->ops->mmap(mdev_of(vm), vma);
-	trace_mdev_mmap(vm->vdev.dev, pos, count, ret, mdev_since(start));
+	trace_mdev_mmap(vfio_mdev_dev(vm), pos, count, ret, mdev_since(start));
 	return ret;
 }
 
@@ -277,7 +295,7 @@ static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 		ret = vfio_mdev_mmap_traced(vm, vma);
 	else
 		ret = vm->ops->mmap(mdev_of(vm), vma);
-	return mdev_vendor_errno(vdev->dev, "mmap", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "mmap", ret);
 }
 
 /*
@@ -292,14 +310,15 @@ static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 	if (!mdev_is_open(mdev_of(vm))) {
 		/* not the first time: a close that is just ending takes no time */
 		if (count % VFIO_MDEV_REQUESTS_PER_MESSAGE == 1)
-			dev_warn(vdev->dev, "driver unbound, but held by VFIO, waiting\n");
+			dev_warn(vfio_mdev_dev(vm), "driver unbound, but held by VFIO, waiting\n");
 		return;
 	}
 
+	if (count % VFIO_MDEV_REQUESTS_PER_MESSAGE == 0)
+		mdev_log_holder(mdev_of(vm), vm->ops->request ?
+				"asked to close it" : "waiting");
 	if (vm->ops->request)
 		vm->ops->request(mdev_of(vm), count);
-	else if (!count)
-		dev_notice(vdev->dev, "driver unbound while open, waiting\n");
 }
 
 static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
@@ -312,7 +331,7 @@ static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 	if (!vm->ops->device_feature)
 		return -ENOTTY;
 	ret = vm->ops->device_feature(mdev_of(vm), flags, arg, argsz);
-	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_FEATURE, ret,
+	trace_mdev_ioctl(vfio_mdev_dev(vm), VFIO_DEVICE_FEATURE, ret,
 			 mdev_since(start));
 	return ret;
 }
@@ -354,6 +373,33 @@ static const struct vfio_device_ops vfio_mdev_ops = {
 	.detach_ioas		= vfio_iommufd_emulated_detach_ioas,
 };
 
+/* By the UUID, as for other mediated devices: VFIO knows this one by another name. */
+static int vfio_mdev_match(struct vfio_device *vdev, char *name)
+{
+	return !strcmp(dev_name(vfio_mdev_dev(to_vfio_mdev(vdev))), name);
+}
+
+/* for a device that has an IOMMU: VFIO maps memory for it, and never asks for an unmap */
+static const struct vfio_device_ops vfio_mdev_iommu_ops = {
+	.name			= "vfio-mdev",
+	.init			= vfio_mdev_init_dev,
+	.release		= vfio_mdev_release_dev,
+	.open_device		= vfio_mdev_open_device,
+	.close_device		= vfio_mdev_close_device,
+	.read			= vfio_mdev_read,
+	.write			= vfio_mdev_write,
+	.ioctl			= vfio_mdev_ioctl,
+	.mmap			= vfio_mdev_mmap,
+	.request		= vfio_mdev_request,
+	.match			= vfio_mdev_match,
+	.get_region_info_caps	= vfio_mdev_get_region_info_caps,
+	.device_feature		= vfio_mdev_device_feature,
+	.bind_iommufd		= vfio_iommufd_physical_bind,
+	.unbind_iommufd		= vfio_iommufd_physical_unbind,
+	.attach_ioas		= vfio_iommufd_physical_attach_ioas,
+	.detach_ioas		= vfio_iommufd_physical_detach_ioas,
+};
+
 static long vfio_mdev_no_ioctl(struct mdev_device *mdev, unsigned int cmd,
 			       unsigned long arg)
 {
@@ -374,13 +420,20 @@ static bool vfio_mdev_held(struct mdev_device *mdev)
 
 static int vfio_mdev_probe(struct mdev_device *mdev)
 {
+	struct device *iommu_device = mdev_iommu_device(mdev);
 	struct vfio_mdev *vm;
 	int ret;
 
-	vm = vfio_alloc_device(vfio_mdev, vdev, &mdev->dev, &vfio_mdev_ops);
+	if (iommu_device)
+		vm = vfio_alloc_device(vfio_mdev, vdev, iommu_device,
+				       &vfio_mdev_iommu_ops);
+	else
+		vm = vfio_alloc_device(vfio_mdev, vdev, &mdev->dev,
+				       &vfio_mdev_ops);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 
+	vm->mdev = mdev;
 	vm->ops = mdev_classic_ops(mdev);
 	vm->ioctl = vm->ops->ioctl ?: vfio_mdev_no_ioctl;
 	vfio_mdev_migration_setup(vm);
@@ -388,7 +441,8 @@ static int vfio_mdev_probe(struct mdev_device *mdev)
 	mdev_set_held(mdev, vfio_mdev_held);
 
 	/* last: user space may open it at once */
-	ret = vfio_register_emulated_iommu_dev(&vm->vdev);
+	ret = iommu_device ? vfio_mdev_iommu_register(vm) :
+			     vfio_register_emulated_iommu_dev(&vm->vdev);
 	if (ret) {
 		mdev_set_held(mdev, NULL);
 		vfio_put_device(&vm->vdev);
@@ -400,7 +454,10 @@ static void vfio_mdev_remove(struct mdev_device *mdev)
 {
 	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
 
-	vfio_unregister_group_dev(&vm->vdev);
+	if (vfio_mdev_has_iommu(vm))
+		vfio_mdev_iommu_unregister(vm);
+	else
+		vfio_unregister_group_dev(&vm->vdev);
 	mdev_set_held(mdev, NULL);
 	vfio_put_device(&vm->vdev);
 }

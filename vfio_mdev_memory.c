@@ -823,8 +823,11 @@ vfio_mdev_call_pin(struct vfio_mdev_memory *mem, struct vfio_mdev_call *call,
 	int i, ret;
 
 	if (!mem->vm->ops->dma_unmap && list_empty(&mem->listeners))
-		return -EINVAL;
+		return vfio_mdev_has_iommu(mem->vm) ? -EOPNOTSUPP : -EINVAL;
 	if (unlikely(!READ_ONCE(mem->joined))) {
+		/* VFIO maps all of the user's memory for it */
+		if (vfio_mdev_has_iommu(mem->vm))
+			return -EOPNOTSUPP;
 		ret = vfio_mdev_join(mem);
 		if (ret)
 			return ret;
@@ -1060,7 +1063,7 @@ static void vfio_mdev_keep(struct vfio_mdev_memory *mem)
 		queue_work(vfio_mdev_tell_wq, &mem->tell_work);
 	spin_unlock(&mem->lock);
 	if (count)
-		dev_err_ratelimited(mem->vm->vdev.dev,
+		dev_err_ratelimited(vfio_mdev_dev(mem->vm),
 				    "vendor still has %u pins of unmapped memory, kept until it unpins\n",
 				    count);
 }
@@ -1649,7 +1652,7 @@ static void vfio_mdev_listeners_forget(struct vfio_mdev_memory *mem)
 	struct vfio_mdev_listener *listener, *tmp;
 
 	list_for_each_entry_safe(listener, tmp, &mem->listeners, next) {
-		dev_err_ratelimited(mem->vm->vdev.dev,
+		dev_err_ratelimited(vfio_mdev_dev(mem->vm),
 				    "vendor forgot to unregister a notifier, done for it\n");
 		list_del(&listener->next);
 		kfree(listener);
@@ -1707,7 +1710,7 @@ void vfio_mdev_memory_forget(struct vfio_mdev *vm)
 	count += vfio_mdev_kept_forget(mem);
 	kfree(xchg(&mem->spare, NULL));
 	if (count)
-		dev_err_ratelimited(vm->vdev.dev,
+		dev_err_ratelimited(vfio_mdev_dev(vm),
 				    "vendor forgot to unpin memory %u times, done for it\n",
 				    count);
 }

@@ -67,7 +67,7 @@ static int vfio_mdev_migration_get_state(struct vfio_device *vdev,
 	/* if the vendor does not set it, user space must not see our stack */
 	*state = VFIO_DEVICE_STATE_ERROR;
 	ret = vfio_mdev_while_open(vm, vfio_mdev_ask_state, state);
-	return mdev_vendor_errno(vdev->dev, "migration_get_state", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "migration_get_state", ret);
 }
 
 static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
@@ -78,7 +78,7 @@ static int vfio_mdev_migration_get_data_size(struct vfio_device *vdev,
 
 	*stop_copy_length = 0;
 	ret = vm->ops->migration_get_data_size(mdev_of(vm), stop_copy_length);
-	return mdev_vendor_errno(vdev->dev, "migration_get_data_size", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "migration_get_data_size", ret);
 }
 
 static const struct vfio_migration_ops vfio_mdev_migration_ops = {
@@ -137,14 +137,14 @@ static int vfio_mdev_log_start(struct vfio_device *vdev,
 	int ret;
 
 	ret = vm->ops->log_start(mdev_of(vm), ranges, nnodes, page_size);
-	return mdev_vendor_errno(vdev->dev, "log_start", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "log_start", ret);
 }
 
 static int vfio_mdev_log_stop(struct vfio_device *vdev)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
-	return mdev_vendor_errno(vdev->dev, "log_stop",
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "log_stop",
 				 vm->ops->log_stop(mdev_of(vm)));
 }
 
@@ -168,7 +168,7 @@ static int vfio_mdev_log_read_and_clear(struct vfio_device *vdev,
 	if (ret)
 		return ret;
 	ret = vm->ops->log_read_and_clear(mdev_of(vm), iova, length, &dirty);
-	return mdev_vendor_errno(vdev->dev, "log_read_and_clear", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "log_read_and_clear", ret);
 }
 
 static const struct vfio_log_ops vfio_mdev_log_ops = {
@@ -249,7 +249,8 @@ void vfio_mdev_migration_setup(struct vfio_mdev *vm)
 	if (vm->ops->log_start)
 		vm->vdev.log_ops = &vfio_mdev_log_ops;
 	/* a VMM relies on a log that it finds, so offer none that cannot report */
-	else if (IS_ENABLED(CONFIG_IOMMUFD_DRIVER) && !vm->ops->dma_unseen)
+	else if (IS_ENABLED(CONFIG_IOMMUFD_DRIVER) && !vm->ops->dma_unseen &&
+		 !vfio_mdev_has_iommu(vm))
 		vm->vdev.log_ops = &vfio_mdev_own_log_ops;
 }
 

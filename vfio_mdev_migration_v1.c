@@ -171,7 +171,7 @@ static ssize_t vfio_mdev_v1_call(struct vfio_mdev_v1 *v1, loff_t pos, void *data
 	ret = write ? ops->write(mdev, lent, n, &pos) :
 		      ops->read(mdev, lent, n, &pos);
 	if (ret < 0)
-		return mdev_vendor_errno(v1->vm->vdev.dev, write ? "write" : "read", ret);
+		return mdev_vendor_errno(vfio_mdev_dev(v1->vm), write ? "write" : "read", ret);
 	if (!ret || ret > n)
 		return -EIO;
 	if (!write && copy_from_user(data, lent, ret))
@@ -225,7 +225,7 @@ static int vfio_mdev_v1_get(struct vfio_mdev_v1 *v1, u64 reg, u64 *value)
 
 static void vfio_mdev_v1_nonsense(struct vfio_mdev_v1 *v1, const char *what)
 {
-	dev_warn_ratelimited(v1->vm->vdev.dev,
+	dev_warn_ratelimited(vfio_mdev_dev(v1->vm),
 			     "vendor's migration region: %s\n", what);
 }
 

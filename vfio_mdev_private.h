@@ -15,8 +15,9 @@ struct vfio_mdev_memory;
 
 /**
  * struct vfio_mdev - a VFIO device
- * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is the
- *	mediated device's, which outlives the binding, not the structure
+ * @vdev: VFIO's part; its reference count keeps the structure. Its @dev is that of @mdev,
+ *	or the one that the vendor has named in mdev_set_iommu_device()
+ * @mdev: the mediated device, which outlives the binding, not the structure
  * @ops: the vendor's callbacks; as long as the mediated device
  * @ioctl: the vendor's, or one that refuses, which spares the hot path a check. For the
  *	other accesses there is no room: with VFIO's part this has up to 1024 bytes, and
@@ -29,6 +30,7 @@ struct vfio_mdev_memory;
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
+	struct mdev_device *mdev;
 	const struct mdev_parent_ops *ops;
 	long (*ioctl)(struct mdev_device *mdev, unsigned int cmd,
 		      unsigned long arg);
@@ -44,7 +46,18 @@ static inline struct vfio_mdev *to_vfio_mdev(struct vfio_device *vdev)
 
 static inline struct mdev_device *mdev_of(struct vfio_mdev *vm)
 {
-	return to_mdev_device(vm->vdev.dev);
+	return vm->mdev;
+}
+
+static inline struct device *vfio_mdev_dev(struct vfio_mdev *vm)
+{
+	return &vm->mdev->dev;
+}
+
+/* Does VFIO map user memory for it, in the domain of an IOMMU group? */
+static inline bool vfio_mdev_has_iommu(struct vfio_mdev *vm)
+{
+	return vm->vdev.dev != vfio_mdev_dev(vm);
 }
 
 /* Can the vendor answer in kernel memory? */
@@ -137,6 +150,10 @@ int vfio_mdev_mig_get_next_state(struct mdev_device *mdev,
 bool vfio_mdev_mig_precopy_info_v2(struct mdev_device *mdev);
 void vfio_mdev_log_dirty(struct mdev_device *mdev, struct mdev_dirty *dirty,
 			 unsigned long iova, size_t length);
+
+/* vfio_mdev_iommu.c: for a device that has an IOMMU */
+int vfio_mdev_iommu_register(struct vfio_mdev *vm);
+void vfio_mdev_iommu_unregister(struct vfio_mdev *vm);
 
 /* vfio_mdev_migration_v1.c: when the vendor's open op has returned, before its release */
 void vfio_mdev_v1_begin(struct vfio_mdev *vm);

@@ -53,7 +53,7 @@ static long vfio_mdev_ask(struct vfio_mdev *vm, unsigned long addr)
 	long ret;
 
 	ret = vm->ioctl(mdev_of(vm), VFIO_DEVICE_GET_REGION_INFO, addr);
-	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_GET_REGION_INFO, ret,
+	trace_mdev_ioctl(vfio_mdev_dev(vm), VFIO_DEVICE_GET_REGION_INFO, ret,
 			 mdev_since(start));
 	return ret;
 }
@@ -99,7 +99,7 @@ static int vfio_mdev_ask_region(struct vfio_mdev *vm, u32 index,
 
 out_unmap:
 	vfio_mdev_take_back(addr, size);
-	return mdev_vendor_errno(vm->vdev.dev, "ioctl", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "ioctl", ret);
 }
 
 /* The answer of a vendor that has only the ioctl op for it. */
@@ -158,8 +158,8 @@ int vfio_mdev_get_region_info_caps(struct vfio_device *vdev,
 	info->size = 0;
 	info->offset = 0;
 	ret = vm->ops->get_region_info_caps(mdev_of(vm), info, caps);
-	trace_mdev_ioctl(vm->vdev.dev, VFIO_DEVICE_GET_REGION_INFO, ret,
+	trace_mdev_ioctl(vfio_mdev_dev(vm), VFIO_DEVICE_GET_REGION_INFO, ret,
 			 mdev_since(start));
 	info->flags &= ~VFIO_REGION_INFO_FLAG_CAPS;
-	return mdev_vendor_errno(vdev->dev, "get_region_info_caps", ret);
+	return mdev_vendor_errno(vfio_mdev_dev(vm), "get_region_info_caps", ret);
 }

@@ -38,6 +38,12 @@ struct compat_vfio_device_ops {
 #undef vfio_iommufd_emulated_bind
 #undef vfio_iommufd_emulated_unbind
 #undef vfio_iommufd_emulated_attach_ioas
+#undef vfio_iommufd_physical_bind
+#undef vfio_iommufd_physical_unbind
+#undef vfio_iommufd_physical_attach_ioas
+#define vfio_iommufd_physical_bind			NULL
+#define vfio_iommufd_physical_unbind			NULL
+#define vfio_iommufd_physical_attach_ioas		NULL
 #define vfio_iommufd_emulated_bind(vdev, ictx, id)	(-ENODEV)
 #define vfio_iommufd_emulated_unbind(vdev)		do { } while (0)
 #define vfio_iommufd_emulated_attach_ioas		NULL
@@ -46,6 +52,8 @@ struct iommufd_ctx;
 
 #if !HAVE_VFIO_DETACH_IOAS
 #undef vfio_iommufd_emulated_detach_ioas
+#undef vfio_iommufd_physical_detach_ioas
+#define vfio_iommufd_physical_detach_ioas		NULL
 #define vfio_iommufd_emulated_detach_ioas		NULL
 #endif
 

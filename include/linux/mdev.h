@@ -427,6 +427,9 @@ struct mdev_bridge_ops {
 			     void (*fn)(void *arg, void *data), void *arg,
 			     struct virqfd **virqfd, int fd);
 	void (*virqfd_disable)(struct mdev_device *mdev, struct virqfd **virqfd);
+	/* the core's own: for a device that is not open, and not even there */
+	int (*set_iommu_device)(struct mdev_device *mdev,
+				struct device *iommu_device);
 };
 
 /* private: a device as the functions below see it */
@@ -434,6 +437,7 @@ struct mdev_device_classic {
 	struct mdev_device mdev;
 	void *drvdata;
 	const struct mdev_bridge_ops *calls;
+	struct device *iommu_device;
 };
 
 /* private: a type as the functions below see it */
@@ -583,6 +587,7 @@ static inline const struct mdev_bridge_ops *mdev_calls(struct mdev_device *mdev)
  * * -E2BIG: VFIO of this kernel does not pin so many pages at once
  * * -ENOMEM: there is no memory, or the limit for locked memory is reached
  * * -EINTR: the caller is killed
+ * * -EOPNOTSUPP: the vendor has named a device by mdev_set_iommu_device()
  * * -ENODEV: the device is not open
  * * another error of VFIO
  */
@@ -624,8 +629,9 @@ static inline void mdev_unpin_pages(struct mdev_device *mdev, dma_addr_t iova,
  *
  * Context: process context, sleeps; a kernel thread, a workqueue, or the process
  * that has mapped the memory. VFIO's type1 refuses other processes.
- * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd), wraps around, or
- * @len is 0; -EPERM if user space does not allow the access, or in another process; -EFAULT if
+ * Return: 0; -EINVAL if the range is not mapped (-ENOENT with iommufd), wraps around,
+ * @len is 0, or the vendor has named a device by mdev_set_iommu_device() and user space uses
+ * iommufd; -EPERM if user space does not allow the access, or in another process; -EFAULT if
  * the memory is gone; -ENODEV if the device is not open; or another error of VFIO. On
  * error some bytes may have been copied.
  */
@@ -633,6 +639,70 @@ static inline int mdev_dma_rw(struct mdev_device *mdev, dma_addr_t iova,
 			      void *data, size_t len, bool write)
 {
 	return mdev_calls(mdev)->dma_rw(mdev, iova, data, len, write);
+}
+
+/**
+ * mdev_set_iommu_device - name the device that does the DMA of a mediated device
+ * @dev: the mediated device's &struct device, see mdev_dev()
+ * @iommu_device: the device behind the IOMMU: a virtual function, or the parent; or NULL
+ *	for none
+ *
+ * For classic vendors, in their @create. VFIO then maps the memory of user space in the
+ * IOMMU domain of @iommu_device, so that device can be given the addresses that user space
+ * uses, and reaches nothing else. The mediated device is in the IOMMU group of
+ * @iommu_device. mdev_pin_pages() fails, as there is nothing to pin; mdev_dma_rw() works
+ * where VFIO's container is used, and fails with iommufd. Live migration has no dirty log
+ * of the bridge.
+ *
+ * @iommu_device must be in an IOMMU group, or this function fails. It must also have a
+ * driver, and can be named for only one mediated device at a time. That is checked when the
+ * bridge is bound, after @create, and then the write to the file "create" fails. When that
+ * driver is unbound, so is the bridge, after user space has closed the device.
+ *
+ * The driver must not use the kernel's DMA API for @iommu_device, and must set
+ * driver_managed_dma in its &struct pci_driver. Otherwise user space cannot open the device:
+ * VFIO returns -EPERM. This holds for every driver in the IOMMU group.
+ *
+ * The core keeps a reference on @iommu_device until @remove has returned. If this function
+ * fails in @create, the device stays named, so that nobody uses it without isolation; call
+ * this with NULL to go on without.
+ *
+ * Context: process context; in @create. Later, this does nothing if @iommu_device is NULL or
+ * named already.
+ * Return: 0; -EINVAL if @dev is no mediated device of a classic vendor, or @iommu_device is in
+ * no IOMMU group; -EBUSY if it is too late. In that case the device can no longer be opened,
+ * because @iommu_device would reach more than the memory of user space. If it is open, it
+ * stays so.
+ */
+static inline int mdev_set_iommu_device(struct device *dev,
+					struct device *iommu_device)
+{
+	struct mdev_device *mdev = mdev_from_dev(dev);
+
+	if (!mdev)
+		return -EINVAL;
+	return mdev_calls(mdev)->set_iommu_device(mdev, iommu_device);
+}
+
+/* private: by the mediated device; in all spellings of the next one */
+static inline struct device *mdev_iommu_device(struct mdev_device *mdev)
+{
+	return container_of(mdev, struct mdev_device_classic, mdev)->iommu_device;
+}
+
+/**
+ * mdev_get_iommu_device - the device that does the DMA of a mediated device
+ * @dev: the mediated device's &struct device
+ *
+ * Context: any, from @create to @remove.
+ * Return: what was given to mdev_set_iommu_device(), without another reference; NULL if
+ * nothing was.
+ */
+static inline struct device *mdev_get_iommu_device(struct device *dev)
+{
+	struct mdev_device *mdev = mdev_from_dev(dev);
+
+	return mdev ? mdev_iommu_device(mdev) : NULL;
 }
 
 /**

@@ -222,7 +222,7 @@ libvirt_parent() {
 client=client version=version
 row operation result
 # it loads medu as well, without what test_qemu tells it
-[[ $1 =~ ^(qemu|pci|vendor|v1|migrate)$ ]] || start_udev
+[[ $1 =~ ^(qemu|pci|iommu|vendor|v1|migrate)$ ]] || start_udev
 for test; do
 	case $test in
 	mdevctl) test_mdevctl ;;
@@ -231,8 +231,12 @@ for test; do
 	domain) test_domain ;;
 	qemu) test_qemu ;;
 	pci) test_pci ;;
+	iommu) test_iommu ;;
 	vendor|v1) test_vendor "$test" ;;
 	migrate) test_migrate ;;
+	*)
+		echo "there is no client $test"
+		status=1 ;;
 	esac
 done
 if ((status)); then

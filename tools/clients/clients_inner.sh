@@ -122,7 +122,7 @@ test_qemu() {
 		'exists $dual'
 	text 'the guest'
 	op 'the guest, medu: factorials' 'ask "medu fact"'
-	op 'the guest, medu: DMA both ways, 65536 bytes' 'ask "medu dma"'
+	op 'the guest, medu: DMA both ways, 65408 bytes' 'ask "medu dma"'
 	op 'medu: remove asks QEMU, which unplugs it' 'remove $divided' \
 		'! exists $divided' '[ "$(cat "$medu/available_instances")" = 8 ]' \
 		'ask "[ ! -e /dev/uio0 ]"'
@@ -145,6 +145,38 @@ test_qemu() {
 	op 'quit, remove: nothing is left' \
 		'monitor quit; wait $qemu && remove $dual && remove $single' nothing \
 		'[ "$(left mtty-1)" = 24 ]'
+}
+
+# The hardware, which is behind an IOMMU, with its DMA.
+test_iommu() {
+	local by=/dev/vfio/vfio qemu parent object=''
+
+	client=iommu version=$(version_of qemu-system-x86)
+	version=${version#*:}
+	mkfifo monitor.in monitor.out && exec 7<>monitor.in 8<>monitor.out || exit
+	console
+	module_load medu_dma
+	parent=$(echo /sys/bus/pci/drivers/medu_dma/*:*)
+	[ -c /dev/iommu ] && qemu-system-x86_64 -object help | grep -qw iommufd &&
+		by=/dev/iommu
+	op 'create, in the IOMMU group of the hardware' \
+		'echo $divided >"$parent/mdev_supported_types/medu_dma-1/create"' \
+		'[ $mdevs/$divided/iommu_group -ef "$parent/iommu_group" ]' || return
+	[ $by = /dev/iommu ] && object='-object iommufd,id=iommufd0'
+	# shellcheck disable=SC2086 # split
+	op "start, by $by" 'qemu-system-x86_64 -nodefaults -no-user-config \
+			-display none -machine pc -accel tcg -icount shift=1 -m 256M \
+			-kernel vmlinux -initrd initrd -append "$inner_cmdline" $object \
+			-device "$(device divided $divided)" \
+			-serial pipe:inner -monitor pipe:monitor 2>qemu.log & qemu=$!
+			up || ! cat qemu.log' '[ "$(find /proc/$qemu/fd -lname $by)" ]' || return
+	op 'the guest: DMA both ways, 65408 bytes' 'ask "medu dma"'
+	op 'the guest: factorials' 'ask "medu fact"'
+	op 'reboot, by the guest' 'ask "(sleep 3; reboot -f) & true" && up' || return
+	op 'rebooted: DMA both ways, 65408 bytes' 'ask "medu dma"'
+	op 'remove asks QEMU, which unplugs it' 'remove $divided' \
+		'! exists $divided' 'ask "[ ! -e /dev/uio0 ]"'
+	op 'quit: nothing is left' 'monitor quit; wait $qemu' nothing
 }
 
 # What pciutils of the inner guest say of a device of each sample.

@@ -21,6 +21,8 @@
 
 #define DEVICE		"/sys/class/uio/uio0/device"
 #define PAGE		MEDU_BUFFER_SIZE
+/* of a page: the edu of older QEMUs does not reach the end of its buffer */
+#define MOVED		(PAGE - 8)
 #define PAGES		16
 
 /* of the configuration space */
@@ -143,7 +145,7 @@ static void transfer(uint64_t src, uint64_t dst, uint32_t direction)
 {
 	set_wide(MEDU_DMA_SRC, src);
 	set_wide(MEDU_DMA_DST, dst);
-	set_wide(MEDU_DMA_COUNT, PAGE);
+	set_wide(MEDU_DMA_COUNT, MOVED);
 	set_wide(MEDU_DMA_CMD, MEDU_DMA_RUN | MEDU_DMA_IRQ | direction);
 	wait_irq(MEDU_IRQ_DMA);
 	if (get(MEDU_DMA_ERROR)) {
@@ -169,12 +171,12 @@ static int dma(void)
 		transfer(MEDU_BUFFER, physical(to + i), MEDU_DMA_TO_RAM);
 	}
 	for (i = 0; i < size; i++) {
-		if (from[i] != to[i]) {
+		if (i % PAGE < MOVED ? from[i] != to[i] : to[i]) {
 			printf("byte %zu is %x, not %x\n", i, to[i], from[i]);
 			return 1;
 		}
 	}
-	printf("DMA: %zu bytes there and back, %u interrupts\n", size,
+	printf("DMA: %u bytes there and back, %u interrupts\n", PAGES * MOVED,
 	       interrupts);
 	return 0;
 }

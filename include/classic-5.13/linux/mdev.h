@@ -56,4 +56,21 @@ static inline unsigned int mdev_get_type_group_id(struct mdev_device *mdev)
 	return mtype_get_type_group_id(mdev->type);
 }
 
+/* private: by the mediated device, as 5.13 did; that one returned nothing */
+static inline int mdev_classic_set_iommu_device(struct mdev_device *mdev,
+						struct device *iommu_device)
+{
+	return mdev_set_iommu_device(&mdev->dev, iommu_device);
+}
+
+/* private: */
+static inline struct device *
+mdev_classic_get_iommu_device(struct mdev_device *mdev)
+{
+	return mdev_get_iommu_device(&mdev->dev);
+}
+
+#define mdev_set_iommu_device mdev_classic_set_iommu_device
+#define mdev_get_iommu_device mdev_classic_get_iommu_device
+
 #endif /* MDEV_CLASSIC_5_13 */

@@ -250,6 +250,32 @@ static inline int vfio_group_unpin_pages(struct vfio_group *group,
 }
 
 /**
+ * vfio_group_iommu_domain - the domain in which VFIO maps the memory of user space
+ * @group: a handle from vfio_group_get_external_user_from_dev()
+ *
+ * For a vendor that has named a device by mdev_set_iommu_device(): the domain of that.
+ *
+ * Context: as vfio_pin_pages(). With VFIO's container the domain stays as long as the device
+ * is open; with iommufd, user space can exchange it at any time, so ask again each time.
+ * Return: the domain; ERR_PTR(-EINVAL) if @group is missing or the vendor has named no
+ * device; ERR_PTR(-ENODEV) if the device has no domain.
+ */
+static inline struct iommu_domain *
+vfio_group_iommu_domain(struct vfio_group *group)
+{
+	struct iommu_domain *domain;
+	struct mdev_device *mdev;
+
+	if (IS_ERR_OR_NULL(group))
+		return ERR_PTR(-EINVAL);
+	mdev = mdev_classic_of_group(group);
+	if (!mdev_iommu_device(mdev))
+		return ERR_PTR(-EINVAL);
+	domain = iommu_get_domain_for_dev(mdev_iommu_device(mdev));
+	return domain ?: ERR_PTR(-ENODEV);
+}
+
+/**
  * vfio_dma_rw - copy from or to user space's memory as the device would by DMA
  * @group: a handle from vfio_group_get_external_user_from_dev()
  * @user_iova: first address of the range, as user space has mapped it for the device

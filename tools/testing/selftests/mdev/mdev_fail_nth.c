@@ -33,6 +33,7 @@
 #include <sys/syscall.h>
 
 #include "../kselftest_harness.h"
+#include "mdev_edu.h"
 #include "mdev_util.h"
 #include "test_modules/mdev_test_classic.h"
 #include "test_modules/mdev_test_dma.h"
@@ -622,7 +623,11 @@ static int do_register_create(void)
 
 static int run_create(void)
 {
-	return faulty_write(uuid, MNULL_TYPE "/create");
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), MDEV_CLASS "/%.*s/mdev_supported_types%s/create",
+		 (int)strcspn(type, "/"), type, strchr(type, '/'));
+	return faulty_write(uuid, path);
 }
 
 static int run_remove(void)
@@ -1574,6 +1579,31 @@ TEST_F_TIMEOUT(memory, sweeps_v1, 100000)
 	ASSERT_EQ(0, do_running());
 	test_sweep("write of v1", .run = run_write_v1, .undo = do_running,
 		   .failed = do_running);
+}
+
+/* A device whose DMA another device does, behind an IOMMU. */
+TEST_F_TIMEOUT(memory, sweeps_iommu, 100000)
+{
+	char edu[1][32], args[128];
+
+	if (!find_edus(edu, 1) || !file_exists(PCI "devices/%s/iommu_group", edu[0]))
+		SKIP(return, "no hardware: qemu -device intel-iommu -device edu");
+	type = "mdev_test_iommu/platform-1";
+	snprintf(args, sizeof(args), "mdev_test_iommu device=%s", edu[0]);
+	ASSERT_EQ(0, module_load(args));
+	test_sweep("create with IOMMU", .run = run_create, .undo = do_remove,
+		   .spare = SPARE_GROUP);
+	ASSERT_EQ(0, do_create());
+	test_sweep("remove with IOMMU", .run = run_remove, .undo = do_create,
+		   .spare = SPARE_NODE);
+	ASSERT_EQ(0, vfio_attach(&vc, uuid));
+	test_sweep("open with IOMMU", .run = run_open, .undo = do_close);
+	vfio_close(&vc);
+	/* to unbind it, devlink_remove_symlinks() would have to be spared, too: it warns */
+	ASSERT_EQ(0, do_unbind());
+	test_sweep("bind with IOMMU", .run = run_bind, .undo = do_unbind,
+		   .spare = SPARE_GROUP);
+	ASSERT_EQ(0, do_bind());
 }
 
 TEST_F_TIMEOUT(memory, sweeps_log, 100000)

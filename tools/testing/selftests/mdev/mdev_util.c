@@ -346,11 +346,12 @@ static int modules_off(const char * const *names)
 static int vendors_off(void)
 {
 	static const char * const names[] = {
-		"mtty", "mnull", "mdisp", "medu", "hello_pci",
+		"mtty", "mnull", "mdisp", "medu", "medu_dma", "hello_pci",
 		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
 		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
-		"mdev_test_pci", "mdev_test_v1", "mdev_test_modern", "mdev_test_fail",
+		"mdev_test_pci", "mdev_test_iommu", "mdev_test_iommu_5_13",
+		"mdev_test_v1", "mdev_test_modern", "mdev_test_fail",
 		NULL,
 	};
 
@@ -468,6 +469,36 @@ static const char * const leftover_dirs[] = {
 	"/sys/class/vfio-dev",
 };
 
+/* Where there is an IOMMU, PCI devices have groups, which stay. */
+static bool group_is_real(const char *group)
+{
+	struct dirent *de;
+	bool real = false;
+	char path[512];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%s/devices", group);
+	dir = opendir(path);
+	while (dir && !real && (de = readdir(dir)))
+		real = strchr(de->d_name, ':');
+	if (dir)
+		closedir(dir);
+	return real;
+}
+
+static int real_groups(void)
+{
+	DIR *dir = opendir("/sys/kernel/iommu_groups");
+	struct dirent *de;
+	int count = 0;
+
+	while (dir && (de = readdir(dir)))
+		count += de->d_name[0] != '.' && group_is_real(de->d_name);
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
 static int leftovers(void)
 {
 	int count = 0, ret;
@@ -478,7 +509,7 @@ static int leftovers(void)
 		if (ret > 0)
 			count += ret;
 	}
-	return count;
+	return count - real_groups();
 }
 
 /* A group goes with the last reference to it, which may be released late. */
