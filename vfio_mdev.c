@@ -299,6 +299,25 @@ static int vfio_mdev_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 }
 
 /*
+ * Does VFIO hold the device, be it open or not? The core asks before it removes a device, as
+ * VFIO's wait cannot be interrupted. VFIO has a reference of its own until it waits for the
+ * others.
+ */
+static bool vfio_mdev_held(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return refcount_read(&vm->vdev.refcount) > 1;
+}
+
+static bool vfio_mdev_held_by_others(struct mdev_device *mdev)
+{
+	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
+
+	return refcount_read(&vm->vdev.refcount);
+}
+
+/*
  * VFIO calls this while the bridge is being unbound from a device that it holds: the
  * device is open, its own node is open but not bound, or an open or a close is under way.
  */
@@ -306,7 +325,7 @@ static void vfio_mdev_request(struct vfio_device *vdev, unsigned int count)
 {
 	struct vfio_mdev *vm = to_vfio_mdev(vdev);
 
-	WRITE_ONCE(vm->waiting, true);
+	mdev_set_held(mdev_of(vm), vfio_mdev_held_by_others);
 	if (!mdev_is_open(mdev_of(vm))) {
 		/* not the first time: a close that is just ending takes no time */
 		if (count % VFIO_MDEV_REQUESTS_PER_MESSAGE == 1)
@@ -336,23 +355,6 @@ static int vfio_mdev_device_feature(struct vfio_device *vdev, u32 flags,
 	return ret;
 }
 
-static int vfio_mdev_bind_iommufd(struct vfio_device *vdev,
-				  struct iommufd_ctx *ictx, u32 *out_device_id)
-{
-	int ret;
-
-	/* early enough: no unmap is asked for before the device is attached */
-	ret = vfio_iommufd_emulated_bind(vdev, ictx, out_device_id);
-	to_vfio_mdev(vdev)->iommufd = !ret;
-	return ret;
-}
-
-static void vfio_mdev_unbind_iommufd(struct vfio_device *vdev)
-{
-	vfio_iommufd_emulated_unbind(vdev);
-	to_vfio_mdev(vdev)->iommufd = false;
-}
-
 static const struct vfio_device_ops vfio_mdev_ops = {
 	.name			= "vfio-mdev",
 	.init			= vfio_mdev_init_dev,
@@ -367,8 +369,8 @@ static const struct vfio_device_ops vfio_mdev_ops = {
 	.get_region_info_caps	= vfio_mdev_get_region_info_caps,
 	.dma_unmap		= vfio_mdev_dma_unmap,
 	.device_feature		= vfio_mdev_device_feature,
-	.bind_iommufd		= vfio_mdev_bind_iommufd,
-	.unbind_iommufd		= vfio_mdev_unbind_iommufd,
+	.bind_iommufd		= vfio_iommufd_emulated_bind,
+	.unbind_iommufd		= vfio_iommufd_emulated_unbind,
 	.attach_ioas		= vfio_iommufd_emulated_attach_ioas,
 	.detach_ioas		= vfio_iommufd_emulated_detach_ioas,
 };
@@ -404,18 +406,6 @@ static long vfio_mdev_no_ioctl(struct mdev_device *mdev, unsigned int cmd,
 			       unsigned long arg)
 {
 	return -EINVAL;
-}
-
-/*
- * Does VFIO hold the device, be it open or not? VFIO has a reference of its own until it
- * waits for the others. The core asks before it removes a device, as that wait cannot be
- * interrupted.
- */
-static bool vfio_mdev_held(struct mdev_device *mdev)
-{
-	struct vfio_mdev *vm = dev_get_drvdata(&mdev->dev);
-
-	return refcount_read(&vm->vdev.refcount) > !READ_ONCE(vm->waiting);
 }
 
 static int vfio_mdev_probe(struct mdev_device *mdev)

@@ -620,7 +620,7 @@ static int vfio_mdev_join(struct vfio_mdev_memory *mem)
 	bool known;
 
 	/* iommufd does not count its questions, and refuses pins by itself */
-	if (mem->vm->iommufd)
+	if (vfio_mdev_by_iommufd(mem->vm))
 		return 0;
 
 	spin_lock(&vfio_mdev_unmaps_lock);
@@ -1561,7 +1561,7 @@ void vfio_mdev_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	 */
 	mem = vfio_mdev_memory_get(vm, GFP_KERNEL | __GFP_NOFAIL);
 	unmap = kzalloc_obj(*unmap, GFP_KERNEL | __GFP_NOFAIL);
-	if (vm->iommufd)
+	if (vfio_mdev_by_iommufd(vm))
 		vfio_mdev_ask_iommufd(mem, unmap, iova, last);
 	else
 		vfio_mdev_ask_type1(mem, unmap, iova, last);

@@ -24,9 +24,6 @@ struct vfio_mdev_memory;
  *	kmalloc() would take 2048 for more
  * @memory: what only an open device needs. Allocated when it is opened the first time,
  *	which most devices never are
- * @iommufd: user memory comes from an iommufd, and not from a container of type1;
- *	does not change while the device is open
- * @waiting: VFIO waits for its other holders, and has dropped its own reference
  */
 struct vfio_mdev {
 	struct vfio_device vdev;
@@ -35,8 +32,6 @@ struct vfio_mdev {
 	long (*ioctl)(struct mdev_device *mdev, unsigned int cmd,
 		      unsigned long arg);
 	struct vfio_mdev_memory *memory;
-	bool iommufd;
-	bool waiting;
 };
 
 static inline struct vfio_mdev *to_vfio_mdev(struct vfio_device *vdev)
@@ -58,6 +53,19 @@ static inline struct device *vfio_mdev_dev(struct vfio_mdev *vm)
 static inline bool vfio_mdev_has_iommu(struct vfio_mdev *vm)
 {
 	return vm->vdev.dev != vfio_mdev_dev(vm);
+}
+
+/*
+ * Does user memory come from an iommufd, and not from a container of type1? That does not
+ * change while the device is open.
+ */
+static inline bool vfio_mdev_by_iommufd(struct vfio_mdev *vm)
+{
+#if IS_ENABLED(CONFIG_IOMMUFD)
+	return vm->vdev.iommufd_access;
+#else
+	return false;
+#endif
 }
 
 /* Can the vendor answer in kernel memory? */

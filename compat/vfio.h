@@ -44,8 +44,8 @@ struct compat_vfio_device_ops {
 #define vfio_iommufd_physical_bind			NULL
 #define vfio_iommufd_physical_unbind			NULL
 #define vfio_iommufd_physical_attach_ioas		NULL
-#define vfio_iommufd_emulated_bind(vdev, ictx, id)	(-ENODEV)
-#define vfio_iommufd_emulated_unbind(vdev)		do { } while (0)
+#define vfio_iommufd_emulated_bind			NULL
+#define vfio_iommufd_emulated_unbind			NULL
 #define vfio_iommufd_emulated_attach_ioas		NULL
 struct iommufd_ctx;
 #endif
