@@ -71,6 +71,11 @@
  * migration_get_state is called. dma_unmap is called from a work, without any lock: VFIO
  * asks for an unmap with locks held, and nobody may wait for a vendor under those.
  *
+ * For a device that the vendor has named in mdev_set_iommu_device(), the bridge's probe takes
+ * the lock of that device inside of device_lock(mdev), only by trylock and not if it is the
+ * parent: the driver core has it when it unbinds the mediated device before the driver of
+ * that one. It also does so for each device of the IOMMU group, whose mutex is held then.
+ *
  * For a vendor of the first migration protocol there are two mutexes more, see
  * vfio_mdev_migration_v1.c: one of a stream's file, and inside of it one of the device, under
  * which the vendor's read, write and reset are called, and which a close takes.

@@ -149,10 +149,14 @@ static int vfio_mdev_try_open(struct vfio_mdev *vm)
 	return 0;
 
 err_open:
+	/* in the order of a close: the vendor is not told of an unmap after its release */
+	vfio_mdev_memory_end(vm);
 	if (vm->ops->release)
 		vm->ops->release(mdev_of(vm));
+	goto err_calls;
 err_memory:
 	vfio_mdev_memory_end(vm);
+err_calls:
 	mdev_end_calls(mdev_of(vm));
 	vfio_mdev_memory_forget(vm);
 err_module:
