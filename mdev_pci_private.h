@@ -129,6 +129,13 @@ mdev_pci_region(const struct mdev_pci *pci, u64 index)
 	return region->size ? region : NULL;
 }
 
+/* Can it be mapped? A part of a page cannot, with what else would be in that page. */
+static inline bool mdev_pci_is_mapped(const struct mdev_pci_region *region)
+{
+	return (region->flags & MDEV_PCI_RAM || region->mmap) &&
+	       IS_ALIGNED(region->size, PAGE_SIZE);
+}
+
 static inline bool mdev_pci_in_d3(const struct mdev_pci *pci)
 {
 	return pci->pm && (pci->config[pci->pm + PCI_PM_CTRL] &

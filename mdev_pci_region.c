@@ -272,7 +272,7 @@ int mdev_pci_mmap_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
 {
 	const struct mdev_pci_region *region = mdev_pci_region(pci, index);
 
-	if (!region || !(region->flags & MDEV_PCI_RAM) ||
+	if (!region || !(region->flags & MDEV_PCI_RAM) || !mdev_pci_is_mapped(region) ||
 	    offset >= region->size || !PAGE_ALIGNED(offset) ||
 	    vma->vm_end - vma->vm_start > region->size)
 		return -EINVAL;
@@ -306,7 +306,8 @@ int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 	u64 size = vma->vm_end - vma->vm_start;
 
 	/* the guest's changes would not appear in a private copy */
-	if (!region || !(vma->vm_flags & VM_SHARED) || size > region->size ||
+	if (!region || !mdev_pci_is_mapped(region) ||
+	    !(vma->vm_flags & VM_SHARED) || size > region->size ||
 	    page > (region->size - size) >> PAGE_SHIFT)
 		return -EINVAL;
 	if (mdev_pci_readonly(region, index)) {
@@ -320,8 +321,7 @@ int mdev_pci_mmap(struct mdev_device *mdev, struct vm_area_struct *vma)
 				 &mdev_pci_bar_vm_ops);
 		return 0;
 	}
-	return region->mmap ? region->mmap(pci, region, page << PAGE_SHIFT, vma) :
-			      -EINVAL;
+	return region->mmap(pci, region, page << PAGE_SHIFT, vma);
 }
 EXPORT_SYMBOL_GPL(mdev_pci_mmap);
 
@@ -459,7 +459,7 @@ static int mdev_pci_describe(struct mdev_pci *pci,
 	info->flags = VFIO_REGION_INFO_FLAG_READ;
 	if (!mdev_pci_readonly(region, info->index))
 		info->flags |= VFIO_REGION_INFO_FLAG_WRITE;
-	if (region->flags & MDEV_PCI_RAM || region->mmap) {
+	if (mdev_pci_is_mapped(region)) {
 		info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
 		if (pci->msix && info->index ==
 		    (pci->msix->table & PCI_MSIX_TABLE_BIR))

@@ -154,12 +154,6 @@ static bool mdev_pci_bar_size_valid(const struct mdev_pci_region *region)
 	       (region->flags & MDEV_PCI_64 || region->size <= SZ_2G);
 }
 
-/* Can it be mapped? If so, it has to consist of whole pages. */
-static bool mdev_pci_is_mapped(const struct mdev_pci_region *region)
-{
-	return region->flags & MDEV_PCI_RAM || region->mmap;
-}
-
 static int mdev_pci_check_region(struct device *dev,
 				 const struct mdev_pci_desc *desc,
 				 unsigned int n)
@@ -177,7 +171,8 @@ static int mdev_pci_check_region(struct device *dev,
 	if (n == VFIO_PCI_ROM_REGION_INDEX &&
 	    (!is_power_of_2(region->size) || region->size < MDEV_PCI_ROM_MIN))
 		return mdev_pci_wrong(dev, "ROM: %llu bytes", region->size);
-	if (mdev_pci_is_mapped(region) && region->size % PAGE_SIZE)
+	/* whether the kernel's pages are larger is not up to the vendor */
+	if ((region->flags & MDEV_PCI_RAM || region->mmap) && region->size % SZ_4K)
 		return mdev_pci_wrong(dev, "region %u: not whole pages", n);
 	if (region->flags & MDEV_PCI_64) {
 		next = n + 1 < desc->nr_regions ? region + 1 : NULL;

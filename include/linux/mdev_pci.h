@@ -72,7 +72,9 @@ struct virqfd;
  * struct mdev_pci_region - a BAR, the expansion ROM, or a region outside of PCI
  * @size: in bytes; 0 if there is no such region. That of a BAR or of the ROM is a power
  *	of two: at least 16 for memory, 4 to 256 for I/O, at least 2048 for the ROM. That
- *	of a region that can be mapped is a multiple of the size of a page.
+ *	of a region with MDEV_PCI_RAM or @mmap is a multiple of 4096. It can be mapped if
+ *	this is a multiple of PAGE_SIZE, which is larger on some architectures; otherwise,
+ *	it can only be read and written.
  * @flags:
  *
  *	* MDEV_PCI_IO: it is an I/O BAR, and a memory BAR otherwise
