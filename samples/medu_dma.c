@@ -23,9 +23,10 @@
  *
  * It overwrites what a guest has left in the hardware.
  *
- * The interrupt is requested in probe, for the kernel's domain. On a machine whose IOMMU
- * translates the addresses of messages, unlike x86, this would have to be done when the guest
- * sets up its interrupts, as vfio-pci does.
+ * Its interrupt is that of a pin. Messages that are requested in probe have an address in
+ * the kernel's domain: on a machine whose IOMMU translates these as well, such as arm64 but
+ * not x86, they do not arrive while a guest has the device. A driver that wants messages
+ * requests them when the guest sets up its interrupts, as vfio-pci does.
  *
  * The devices of this driver cannot migrate, as nothing knows which memory the hardware has
  * written to.
@@ -108,16 +109,13 @@ static irqreturn_t medu_dma_interrupt(int irq, void *data)
 	struct medu_engine *engine = data;
 	u32 status = readl(engine->regs + MEDU_IRQ_STATUS);
 
-	/*
-	 * A message is nobody else's, even if the hardware did not send it: guests can have
-	 * their DMA write to its address. Too many that nobody wants would be switched off.
-	 */
 	if (!status || !medu_dma_alive(engine))
-		return pci_dev_msi_enabled(engine->pdev) ? IRQ_HANDLED : IRQ_NONE;
+		return IRQ_NONE;
 
 	writel(status, engine->regs + MEDU_IRQ_ACK);
 	spin_lock(&engine->lock);
-	if (engine->device)
+	/* what a reset has ended is no guest's */
+	if (engine->device && !engine->device->resetting)
 		medu_dma_raise(engine->device, status);
 	spin_unlock(&engine->lock);
 	return IRQ_HANDLED;
@@ -476,7 +474,7 @@ static int medu_dma_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(engine->regs))
 		return PTR_ERR(engine->regs);
 	ret = medu_dma_clean(engine) ?:
-	      pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES);
+	      pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_INTX);
 	if (ret < 0)
 		return ret;
 	ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, 0),
