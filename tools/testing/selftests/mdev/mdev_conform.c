@@ -33,7 +33,6 @@
 #define MAX_CONFIG	4096
 #define MAX_REGIONS	64
 #define MAX_STATE	(64 << 20)
-#define PAGE		sysconf(_SC_PAGESIZE)
 
 #define TRIGGER		VFIO_IRQ_SET_ACTION_TRIGGER
 #define EFD		VFIO_IRQ_SET_DATA_EVENTFD

@@ -310,7 +310,7 @@ TEST_F(dirty, what_was_pinned_once)
 TEST_F(dirty, what_was_copied_once)
 {
 	struct client *c = &self->c;
-	static char buf[3 * PAGE];
+	char buf[3 * PAGE];
 
 	EXPECT_EQ(0, dma_rw(c, IOVA, buf, sizeof(buf), true));
 	ASSERT_EQ(0, start_all(self->fd));
@@ -481,7 +481,7 @@ TEST_F(dirty, ranges)
 /* those of the report are the user's; those of the log are the kernel's */
 TEST_F(dirty, page_sizes)
 {
-	static const uint64_t wishes[] = { PAGE, 2 * PAGE, LEAF, 512, 1 };
+	const uint64_t wishes[] = { PAGE, 2 * PAGE, LEAF, 512, 1 };
 	struct client *c = &self->c;
 	uint64_t *map = self->map;
 	unsigned int i;
@@ -828,7 +828,7 @@ static void *start_around(void *arg)
 
 static void *report_around(void *arg)
 {
-	static uint64_t maps[2][ALL_PAGES / 64 + PAGE / 8];
+	static uint64_t maps[2][MAPPINGS * 1024 / 64 + PAGE_MAX / 8];
 	int ret, n = 0;
 
 	while (!writer.stop) {

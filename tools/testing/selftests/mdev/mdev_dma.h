@@ -18,7 +18,6 @@
 #include "test_modules/mdev_test_dma.h"
 
 #define TYPE	"mdev_test_dma/platform-dma"
-#define PAGE	4096ULL
 #define PAGES	64
 #define SIZE	(PAGES * PAGE)
 #define IOVA	0x10000000ULL

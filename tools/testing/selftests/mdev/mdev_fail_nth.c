@@ -51,7 +51,6 @@
 #define RELEASE_MS	4100
 #define MAX_POINTS	2000
 
-#define PAGE	4096ULL
 #define PAGES	16
 #define SIZE	(PAGES * PAGE)
 #define IOVA	0x10000000ULL

@@ -22,6 +22,7 @@
 
 #define FUSE_DIR	"/tmp/mdev_fuse"
 #define FUSE_FILE	FUSE_DIR "/F"
+#define FUSE_SIZE	4096
 #define FUSE_DATA	"what a file system says"
 
 /* in a child; @hold: see fuse_start() */
@@ -29,7 +30,7 @@ static inline void fuse_serve(int fuse, int hold)
 {
 	static const struct fuse_attr dir = { .ino = 1, .mode = 040755, .nlink = 2 };
 	static const struct fuse_attr file = {
-		.ino = 2, .mode = 0100644, .nlink = 1, .size = 4096,
+		.ino = 2, .mode = 0100644, .nlink = 1, .size = FUSE_SIZE,
 	};
 	static char request[1 << 17];
 	struct fuse_in_header *in = (void *)request;
@@ -40,7 +41,7 @@ static inline void fuse_serve(int fuse, int hold)
 			struct fuse_entry_out entry;
 			struct fuse_attr_out attr;
 			struct fuse_open_out open;
-			char data[4096];
+			char data[FUSE_SIZE];
 		};
 	} out;
 	char byte = 0;

@@ -1581,7 +1581,7 @@ static void use_forgetfully(struct worker *w, struct hold *use)
 /* number of this thread's pages that are reported as dirty; others leave these alone */
 static int dirty_own(struct worker *w, struct hold *use)
 {
-	static uint64_t maps[MAX_THREADS][LOGGED / PAGE / 64 + PAGE / 8];
+	static uint64_t maps[MAX_THREADS][LOGGED / PAGE_MIN / 64 + PAGE_MAX / 8];
 	uint64_t *map = maps[w->nr];
 	int ret, i, n = 0;
 

@@ -394,7 +394,7 @@ static void change(struct changing *c, uint32_t *words, unsigned int n)
 
 static void *changer(void *arg)
 {
-	static uint32_t page[PAGE / 4];
+	static uint32_t page[PAGE_MAX / 4];
 	struct changing *c = arg;
 	struct uffd_msg msg;
 
@@ -503,7 +503,26 @@ TEST_F(dma, changing_ioctls)
 
 /* ---- Kinds of memory ---- */
 
-#define HUGE	(2UL << 20)
+/* of a huge page, or 2 MiB where there are none */
+static size_t huge_size(void)
+{
+	static size_t size;
+	char text[4096];
+	const char *line = NULL;
+
+	if (!size && file_read(text, sizeof(text), "/proc/meminfo") > 0)
+		line = strstr(text, "\nHugepagesize:");
+	if (!size)
+		size = line ? strtoul(strchr(line, ':') + 1, NULL, 10) << 10 : 2 << 20;
+	return size;
+}
+
+static bool huge_offered(void)
+{
+	return dir_count("/sys/kernel/mm/hugepages") > 0;
+}
+
+#define HUGE	huge_size()
 
 struct kind {
 	const char *name;
@@ -732,7 +751,7 @@ TEST_F(dma, kinds_of_memory)
 			TH_LOG("memory that is %s", kinds[i].name);
 	}
 	file_write("0", "/proc/sys/vm/nr_hugepages");
-	EXPECT_TRUE(huge);
+	EXPECT_EQ(huge_offered(), huge);
 }
 
 /* ---- Memory that somebody pays for ---- */
@@ -740,6 +759,7 @@ TEST_F(dma, kinds_of_memory)
 #define CGROUPS	"/tmp/mdev_cgroups"
 #define CGROUP	CGROUPS "/tenant"
 #define PINNED	256		/* pages */
+#define LOT	(2 * PINNED * PAGE)
 
 static long cgroup_current(void)
 {
@@ -749,8 +769,9 @@ static long cgroup_current(void)
 /* in a child; 0, or what is wrong */
 static int use_under_pressure(struct client *c)
 {
-	const size_t size = 4 * HUGE;
+	const size_t size = 4 * LOT;
 	unsigned char *mem, *scratch;
+	char text[32];
 	size_t at;
 	int i, ret;
 
@@ -758,11 +779,11 @@ static int use_under_pressure(struct client *c)
 	if (ret)
 		return ret;
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
-	scratch = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
+	scratch = mmap(NULL, LOT, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
 	if (mem == MAP_FAILED || scratch == MAP_FAILED)
 		return -ENOMEM;
 	madvise(mem, size, MADV_NOHUGEPAGE);
-	madvise(scratch, HUGE, MADV_NOHUGEPAGE);
+	madvise(scratch, LOT, MADV_NOHUGEPAGE);
 	memset(mem, 0x66, size);
 	ret = client_open(c) ?: vfio_dma_map(&c->vc, mem, 2 * IOVA, size, true);
 	if (ret)
@@ -775,7 +796,8 @@ static int use_under_pressure(struct client *c)
 
 	/* all of it may be taken away, and is, as far as it can be */
 	madvise(mem, size, MADV_FREE);
-	file_write("16M", CGROUP "/memory.reclaim");
+	snprintf(text, sizeof(text), "%zu", 2 * size);
+	file_write(text, CGROUP "/memory.reclaim");
 	for (at = PINNED * PAGE; at < size && !mem[at]; at += PAGE)
 		;
 	if (at < size) {
@@ -783,10 +805,11 @@ static int use_under_pressure(struct client *c)
 		return -ENODATA;
 	}
 	/* and from now on what is pinned is nearly all that is allowed */
-	ret = file_write("2M", CGROUP "/memory.high");
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)LOT);
+	ret = file_write(text, CGROUP "/memory.high");
 	for (i = 0; !ret && i < 20; i++) {
-		memset(scratch, i, HUGE / 2);
-		madvise(scratch, HUGE / 2, MADV_FREE);
+		memset(scratch, i, LOT / 2);
+		madvise(scratch, LOT / 2, MADV_FREE);
 		if (pin(c, IOVA, 16, RW) != 16)
 			return -EIO;
 		ret = fill(c, 2 * IOVA, i) ?: unpin(c, IOVA, 16);

@@ -37,9 +37,8 @@ static char names[2][32];	/* of the edus */
 
 static bool find_hardware(void)
 {
-	return find_edus(names, 2) == 2 &&
-	       file_exists(PCI "devices/%s/iommu_group", names[0]) &&
-	       file_exists(PCI "devices/%s/iommu_group", names[1]);
+	/* on some machines, a device gets its group with its driver */
+	return find_edus(names, 2) == 2 && dir_count("/sys/class/iommu") > 0;
 }
 
 static const char *type_name(int which)
@@ -178,10 +177,23 @@ static uint64_t host_address(const void *page)
 	uint64_t entry = 0;
 
 	if (fd < 0 || pread(fd, &entry, sizeof(entry),
-			    (uintptr_t)page / 4096 * sizeof(entry)) < 0)
+			    (uintptr_t)page / PAGE * sizeof(entry)) < 0)
 		entry = 0;
 	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * 4096;
+	return (entry & ((1ULL << 55) - 1)) * PAGE;
+}
+
+/* The machine says that the hardware wanted to go there, in its own words. */
+static bool is_reported(int log, uint64_t address)
+{
+	char text[64];
+
+	if (file_exists("/sys/class/iommu/dmar0"))
+		snprintf(text, sizeof(text), "fault addr %#llx",
+			 (unsigned long long)address);
+	else
+		snprintf(text, sizeof(text), "0x%016llx", (unsigned long long)address);
+	return kmsg_find(log, text, "");
 }
 
 /* The hardware does not report an error, but the IOMMU does. */
@@ -189,7 +201,6 @@ TEST_F(iommu, what_is_not_mapped_is_not_reached)
 {
 	struct edu *edu = &self->edu[0];
 	uint8_t before[MEM_SIZE];
-	char text[32];
 	uint64_t host;
 	int log;
 
@@ -197,17 +208,17 @@ TEST_F(iommu, what_is_not_mapped_is_not_reached)
 	memcpy(before, edu->mem, MEM_SIZE);
 	host = host_address(edu->mem);
 	ASSERT_NE(0, host);
-	/* faults of tests before this count for the limit of what is logged */
+	/* faults before this count for the limit of what is logged */
 	sleep_ms(6000);
 	log = kmsg_open();
 	ASSERT_LE(0, log);
 	EXPECT_EQ(0, dma_from_ram(edu, IOVA + 4096, 0, SIZE));
 	EXPECT_EQ(0, dma_to_ram(edu, NOWHERE, 0, SIZE));
-	EXPECT_TRUE(kmsg_find(log, "DMAR", "fault addr 0x20000000"));
+	EXPECT_TRUE(is_reported(log, NOWHERE));
 	/* nor is the host, at the address that the user's memory really has */
+	sleep_ms(6000);
 	EXPECT_EQ(0, dma_to_ram(edu, host, 0, SIZE));
-	snprintf(text, sizeof(text), "fault addr %#lx", (unsigned long)host);
-	EXPECT_TRUE(kmsg_find(log, "DMAR", text));
+	EXPECT_TRUE(is_reported(log, host));
 	EXPECT_EQ(0, memcmp(before, edu->mem, MEM_SIZE));
 	/* from there come zeroes */
 	EXPECT_EQ(0, dma_from_ram(edu, NOWHERE, 0, SIZE));
@@ -297,6 +308,9 @@ TEST_F(iommu, off_the_bus_it_reaches_nothing)
 	ASSERT_EQ(0, dma_start(edu, BUFFER, IOVA, SIZE, TO_RAM));
 	EXPECT_TRUE(wait_for(!(reg_read(edu, DMA_CMD) & RUN)));
 	EXPECT_TRUE(all(edu->mem, 0x77, MEM_SIZE));
+	/* it ends like any other */
+	EXPECT_TRUE(eventfd_fired(edu->irq, WAIT_MS));
+	EXPECT_EQ(0, reg_write(edu, IRQ_ACK, 0x100));
 	ASSERT_EQ(0, config_write16(edu, PCI_COMMAND, PCI_COMMAND_MEMORY |
 				    PCI_COMMAND_MASTER));
 	EXPECT_EQ(0, dma_round_trip(edu, 8, SIZE));
@@ -609,7 +623,7 @@ FIXTURE_SETUP(vendor)
 	ASSERT_EQ(0, vendors_reset());
 	self->hardware = true;
 	uuid_next(self->uuid);
-	self->mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	self->mem = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->mem);
 }
@@ -623,7 +637,7 @@ FIXTURE_TEARDOWN(vendor)
 		EXPECT_EQ(0, mdev_remove(self->uuid));
 	EXPECT_EQ(0, vendors_reset());
 	EXPECT_TRUE(wait_for(!leftovers()));
-	munmap(self->mem, 4096);
+	munmap(self->mem, PAGE);
 }
 
 TEST_F(vendor, of_before_builds_and_works)
@@ -634,14 +648,14 @@ TEST_F(vendor, of_before_builds_and_works)
 	ASSERT_EQ(0, vendor_create(variant->module, self->uuid));
 	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
 	memset(self->mem, 0x42, 4096);
-	ASSERT_EQ(0, vfio_dma_map(&self->vc, self->mem, 0, 4096, true));
+	ASSERT_EQ(0, vfio_dma_map(&self->vc, self->mem, 0, PAGE, true));
 	EXPECT_EQ(-EOPNOTSUPP, vfio_ioctl(self->vc.device, TEST_IOMMU_PIN, NULL));
 	EXPECT_EQ(1, vfio_ioctl(self->vc.device, TEST_IOMMU_DOMAIN, NULL));
 	/* the handle of the group is another user's, not to say the kernel's */
 	EXPECT_EQ(variant->iommufd ? -EINVAL : 0,
 		  vfio_ioctl(self->vc.device, TEST_IOMMU_READ, &data));
 	EXPECT_EQ(variant->iommufd ? 0 : 0x4242424242424242, data);
-	EXPECT_EQ(0, vfio_dma_unmap(&self->vc, 0, 4096));
+	EXPECT_EQ(0, vfio_dma_unmap(&self->vc, 0, PAGE));
 }
 
 TEST_F(vendor, names_one_device_once)

@@ -25,7 +25,7 @@
 #define PARAM	"/sys/module/mdev_test_log/parameters/"
 #define IOVA	0x10000000ULL
 #define PAGES	512
-#define SIZE	(PAGES * 4096ULL)
+#define SIZE	(PAGES * PAGE)
 
 static int64_t start_all(int fd, uint64_t page_size)
 {
@@ -37,7 +37,7 @@ static int64_t start_all(int fd, uint64_t page_size)
 static int report(int fd, uint64_t *bitmap)
 {
 	memset(bitmap, 0, PAGES / 8);
-	return report_of(fd, IOVA, SIZE, 4096, bitmap);
+	return report_of(fd, IOVA, SIZE, PAGE, bitmap);
 }
 
 static int dma(int fd, uint64_t iova, uint32_t count, int value, bool pin)
@@ -129,12 +129,12 @@ TEST_F(log, writes)
 		EXPECT_EQ(0x5a, self->mem[7]);
 		EXPECT_EQ(0, self->mem[8]);
 		EXPECT_EQ(unmapped, dma(self->fd, IOVA + SIZE, 1, 1, pin));
-		EXPECT_EQ(4096, start_all(self->fd, 4096));
-		EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * 7 + 100, 10, 1, pin));
+		EXPECT_EQ(PAGE, start_all(self->fd, PAGE));
+		EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * 7 + 100, 10, 1, pin));
 		EXPECT_EQ(0, dma(self->fd, IOVA + SIZE - 1, 1, 2, pin));
 		/* it is the writes that are logged, not attempts */
 		EXPECT_EQ(unmapped, dma(self->fd, IOVA + SIZE, 1, 1, pin));
-		EXPECT_EQ(1, self->mem[4096 * 7 + 109]);
+		EXPECT_EQ(1, self->mem[PAGE * 7 + 109]);
 		EXPECT_EQ(2, self->mem[SIZE - 1]);
 		if (self->has_report) {
 			EXPECT_EQ(0, report(self->fd, map));
@@ -156,16 +156,16 @@ TEST_F(log, every_page)
 	static uint64_t map[PAGES / 64];
 	int i;
 
-	ASSERT_EQ(4096, start_all(self->fd, 4096));
+	ASSERT_EQ(PAGE, start_all(self->fd, PAGE));
 	for (i = 0; i < PAGES; i++) {
-		EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * i, 1, i, i & 1));
+		EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * i, 1, i, i & 1));
 		if (!self->has_report)
 			continue;
 		ASSERT_EQ(0, report(self->fd, map));
 		ASSERT_TRUE(bits(map) == 1 && bit(map, i));
 	}
 	/* 16 pages at once, across a word of the bitmap */
-	EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * 56 + 1, 0x10000, 1, false));
+	EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * 56 + 1, 0x10000, 1, false));
 	if (!self->has_report)
 		return;
 	EXPECT_EQ(0, report(self->fd, map));
@@ -176,8 +176,8 @@ TEST_F(log, every_page)
 TEST_F(log, page_sizes)
 {
 	/* what is wished for; what cannot be done becomes 4096 */
-	static const uint64_t wishes[][2] = {
-		{ 4096, 4096 }, { 8192, 8192 }, { 1 << 16, 1 << 16 },
+	const uint64_t wishes[][2] = {
+		{ PAGE, PAGE }, { 2 * PAGE, 2 * PAGE }, { 1 << 16, 1 << 16 },
 		{ 1 << 20, 1 << 20 }, { 2048, 4096 }, { 1, 4096 },
 	};
 	static uint64_t map[PAGES / 64], coarse;
@@ -185,17 +185,17 @@ TEST_F(log, page_sizes)
 
 	for (i = 0; i < ARRAY_SIZE(wishes); i++) {
 		ASSERT_EQ(wishes[i][1], start_all(self->fd, wishes[i][0]));
-		EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * 257, 1, 1, false));
+		EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * 257, 1, 1, false));
 		if (self->has_report) {
 			/* all of what is logged as one */
-			per = wishes[i][1] / 4096;
+			per = wishes[i][1] / PAGE ?: 1;
 			EXPECT_EQ(0, report(self->fd, map));
 			EXPECT_EQ(per, bits(map));
 			EXPECT_TRUE(bit(map, 257));
 			/* asked for in larger pages */
 			EXPECT_EQ(0, dma(self->fd, IOVA + SIZE - 1, 1, 1, true));
 			coarse = 0;
-			EXPECT_EQ(0, report_of(self->fd, IOVA, SIZE, 1 << 20,
+			EXPECT_EQ(0, report_of(self->fd, IOVA, SIZE, SIZE / 2,
 					       &coarse));
 			EXPECT_EQ(2, coarse);
 		}
@@ -215,17 +215,17 @@ TEST_F(log, report_of_no_bytes)
 
 	if (!self->has_report)
 		SKIP(return, "VFIO of this kernel cannot report");
-	pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+	pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, pages);
-	ASSERT_EQ(0, mprotect(pages + 4096, 4096, PROT_NONE));
-	ASSERT_EQ(4096, start_all(self->fd, 4096));
-	ASSERT_EQ(0, dma(self->fd, IOVA + 4096 * 9, 1, 1, false));
-	report_of(self->fd, 0, 0, 4096, (uint64_t *)pages);
+	ASSERT_EQ(0, mprotect(pages + PAGE, PAGE, PROT_NONE));
+	ASSERT_EQ(PAGE, start_all(self->fd, PAGE));
+	ASSERT_EQ(0, dma(self->fd, IOVA + PAGE * 9, 1, 1, false));
+	report_of(self->fd, 0, 0, PAGE, (uint64_t *)pages);
 	EXPECT_EQ(0, *(uint64_t *)pages);
 	EXPECT_EQ(0, report(self->fd, map));
 	EXPECT_TRUE(bits(map) == 1 && bit(map, 9));
-	munmap(pages, 8192);
+	munmap(pages, 2 * PAGE);
 }
 
 /* a vendor that reports more than it was asked about writes to nobody else's memory */
@@ -237,10 +237,10 @@ TEST_F(log, careless_vendor)
 		SKIP(return, "VFIO of this kernel cannot report");
 	ASSERT_EQ(0, file_write("1", PARAM "careless"));
 	ASSERT_EQ(65536, start_all(self->fd, 65536));
-	ASSERT_EQ(0, dma(self->fd, IOVA + 128 * 4096, 1, 1, false));
+	ASSERT_EQ(0, dma(self->fd, IOVA + 128 * PAGE, 1, 1, false));
 
 	/* 64 of its pages, from the middle of what the vendor calls one */
-	EXPECT_EQ(0, report_of(self->fd, IOVA + 136 * 4096, 64 * 4096, 4096,
+	EXPECT_EQ(0, report_of(self->fd, IOVA + 136 * PAGE, 64 * PAGE, PAGE,
 			       &bitmap[3]));
 	EXPECT_EQ(0xff, bitmap[3] & 0xff);
 	bitmap[3] = 0;
@@ -252,15 +252,15 @@ TEST_F(log, careless_vendor)
 TEST_F(log, ranges)
 {
 	struct vfio_device_feature_dma_logging_range ranges[257] = {
-		{ IOVA + 4096 * 10, 4096 * 2 }, { IOVA, 4096 },
-		{ IOVA + 4096 * 100, 4096 * 100 },
+		{ IOVA + PAGE * 10, PAGE * 2 }, { IOVA, PAGE },
+		{ IOVA + PAGE * 100, PAGE * 100 },
 	};
 	static uint64_t map[PAGES / 64];
 	int i;
 
-	ASSERT_EQ(4096, start(self->fd, 4096, 3, ranges));
+	ASSERT_EQ(PAGE, start(self->fd, PAGE, 3, ranges));
 	for (i = 0; i < PAGES; i++)
-		EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * i, 1, 1, false));
+		EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * i, 1, 1, false));
 	if (self->has_report) {
 		EXPECT_EQ(0, report(self->fd, map));
 		EXPECT_EQ(103, bits(map));
@@ -268,9 +268,9 @@ TEST_F(log, ranges)
 			    bit(map, 100) && bit(map, 199));
 		/* a report of a part clears that part */
 		EXPECT_EQ(0, dma(self->fd, IOVA, 1, 1, false));
-		EXPECT_EQ(0, dma(self->fd, IOVA + 4096 * 10, 8192, 1, false));
+		EXPECT_EQ(0, dma(self->fd, IOVA + PAGE * 10, 2 * PAGE, 1, false));
 		memset(map, 0, sizeof(map));
-		EXPECT_EQ(0, report_of(self->fd, IOVA + 4096 * 11, 4096, 4096,
+		EXPECT_EQ(0, report_of(self->fd, IOVA + PAGE * 11, PAGE, PAGE,
 				       map));
 		EXPECT_EQ(1, map[0]);
 		EXPECT_EQ(0, report(self->fd, map));
@@ -278,18 +278,18 @@ TEST_F(log, ranges)
 		EXPECT_TRUE(bit(map, 0) && bit(map, 10));
 		/* bits are set, none is cleared */
 		memset(map, 0xff, sizeof(map));
-		EXPECT_EQ(0, report_of(self->fd, IOVA, SIZE, 4096, map));
+		EXPECT_EQ(0, report_of(self->fd, IOVA, SIZE, PAGE, map));
 		EXPECT_EQ(PAGES, bits(map));
 	}
 	ASSERT_EQ(0, stop(self->fd));
 
 	/* as many as VFIO takes, and one more */
 	for (i = 0; i < 257; i++) {
-		ranges[i].iova = IOVA + 8192 * (256 - i);
-		ranges[i].length = 4096;
+		ranges[i].iova = IOVA + 2 * PAGE * (256 - i);
+		ranges[i].length = PAGE;
 	}
-	EXPECT_EQ(-E2BIG, start(self->fd, 4096, 257, ranges));
-	EXPECT_EQ(4096, start(self->fd, 4096, 256, ranges));
+	EXPECT_EQ(-E2BIG, start(self->fd, PAGE, 257, ranges));
+	EXPECT_EQ(PAGE, start(self->fd, PAGE, 256, ranges));
 	EXPECT_EQ(0, stop(self->fd));
 }
 
@@ -297,27 +297,27 @@ TEST_F(log, ranges)
 TEST_F(log, refused)
 {
 	struct vfio_device_feature_dma_logging_range ranges[2] = {
-		{ IOVA, 8192 }, { IOVA + 4096, 4096 },
+		{ IOVA, 2 * PAGE }, { IOVA + PAGE, PAGE },
 	};
 	static uint64_t map[PAGES / 64];
 	int none = self->has_report ? 0 : -EOPNOTSUPP;
 
 	EXPECT_EQ(-EINVAL, stop(self->fd));
 	EXPECT_EQ(none ?: -EINVAL, report(self->fd, map));
-	EXPECT_EQ(-EINVAL, start(self->fd, 4096, 0, ranges));
+	EXPECT_EQ(-EINVAL, start(self->fd, PAGE, 0, ranges));
 	/* overlapping, not aligned, not there */
-	EXPECT_EQ(-EINVAL, start(self->fd, 4096, 2, ranges));
-	EXPECT_EQ(-EINVAL, start(self->fd, 16384, 1, ranges));
-	EXPECT_EQ(-EFAULT, start(self->fd, 4096, 1, (void *)8));
-	ranges[0].iova = UINT64_MAX - 4095;
-	EXPECT_EQ(-EOVERFLOW, start(self->fd, 4096, 1, ranges));
+	EXPECT_EQ(-EINVAL, start(self->fd, PAGE, 2, ranges));
+	EXPECT_EQ(-EINVAL, start(self->fd, 4 * PAGE, 1, ranges));
+	EXPECT_EQ(-EFAULT, start(self->fd, PAGE, 1, (void *)8));
+	ranges[0].iova = UINT64_MAX - (PAGE - 1);
+	EXPECT_EQ(-EOVERFLOW, start(self->fd, PAGE, 1, ranges));
 	EXPECT_EQ(-EINVAL, stop(self->fd));
 
-	EXPECT_EQ(4096, start_all(self->fd, 4096));
-	EXPECT_EQ(-EINVAL, start_all(self->fd, 4096));
+	EXPECT_EQ(PAGE, start_all(self->fd, PAGE));
+	EXPECT_EQ(-EINVAL, start_all(self->fd, PAGE));
 	EXPECT_EQ(-EINVAL, report_of(self->fd, IOVA, SIZE, 2048, map));
 	EXPECT_EQ(-EINVAL, report_of(self->fd, IOVA, SIZE, 4097, map));
-	EXPECT_EQ(-EOVERFLOW, report_of(self->fd, UINT64_MAX - 4095, SIZE, 4096,
+	EXPECT_EQ(-EOVERFLOW, report_of(self->fd, UINT64_MAX - (PAGE - 1), SIZE, PAGE,
 					map));
 	/* the second start has not taken the first one with it */
 	EXPECT_EQ(0, dma(self->fd, IOVA, 1, 1, false));
@@ -332,14 +332,14 @@ TEST_F(log, closed)
 {
 	static uint64_t map[PAGES / 64];
 
-	ASSERT_EQ(4096, start_all(self->fd, 4096));
+	ASSERT_EQ(PAGE, start_all(self->fd, PAGE));
 	EXPECT_EQ(0, dma(self->fd, IOVA, 1, 1, false));
 	vfio_close(&self->vc);
 	ASSERT_EQ(0, vfio_open(&self->vc, self->uuid));
 	self->fd = self->vc.device;
 	ASSERT_EQ(0, vfio_dma_map(&self->vc, self->mem, IOVA, SIZE, true));
 	EXPECT_EQ(-EINVAL, stop(self->fd));
-	ASSERT_EQ(4096, start_all(self->fd, 4096));
+	ASSERT_EQ(PAGE, start_all(self->fd, PAGE));
 	if (self->has_report) {
 		EXPECT_EQ(0, report(self->fd, map));
 		EXPECT_EQ(0, bits(map));
@@ -363,8 +363,8 @@ static void *write_around(void *arg)
 	int n = 0;
 
 	while (!writer.stop) {
-		if (dma(writer.fd, IOVA + 4096 * (rand_r(&seed) % PAGES) +
-			rand_r(&seed) % 4096, 1, rand_r(&seed), n & 1))
+		if (dma(writer.fd, IOVA + PAGE * (rand_r(&seed) % PAGES) +
+			rand_r(&seed) % PAGE, 1, rand_r(&seed), n & 1))
 			writer.errors++;
 		n++;
 		writer.writes = n;
@@ -382,7 +382,7 @@ static int copy_reported(int fd, unsigned char *to, const unsigned char *from)
 	for (i = 0; i < PAGES; i++) {
 		if (!bit(map, i))
 			continue;
-		memcpy(to + 4096 * i, from + 4096 * i, 4096);
+		memcpy(to + PAGE * i, from + PAGE * i, PAGE);
 		copied++;
 	}
 	return copied;
@@ -397,7 +397,7 @@ TEST_F(log, copied_while_written)
 
 	if (!self->has_report)
 		SKIP(return, "this kernel's VFIO reports nothing");
-	ASSERT_EQ(4096, start_all(self->fd, 4096));
+	ASSERT_EQ(PAGE, start_all(self->fd, PAGE));
 	writer.fd = self->fd;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_around, NULL));
 	for (end = now_ms() + 500; goes_on(end, copied); rounds++) {

@@ -37,7 +37,7 @@
 #define HD	"mdisp/mdisp-hd"
 
 #define MEMORY	(8 << 20)
-#define PAGE	4096
+#define MMIO	4096
 #define RW	(PROT_READ | PROT_WRITE)
 
 #define BAR0	VFIO_PCI_BAR0_REGION_INDEX
@@ -77,17 +77,23 @@ static off_t at(int region, off_t where)
 	return info.offset + where;
 }
 
+/* PCI's registers are little-endian; VFIO's structure in the region EDID is the host's */
+static uint32_t swap(int region, uint32_t val)
+{
+	return region == EDID ? val : le32toh(val);
+}
+
 static uint32_t get(int region, off_t where, int size)
 {
 	uint32_t val = 0;
 
 	lost += vfio_read(dev, &val, size, at(region, where)) != size;
-	return le32toh(val);
+	return swap(region, val);
 }
 
 static void put(int region, off_t where, int size, uint32_t data)
 {
-	uint32_t val = htole32(data);
+	uint32_t val = swap(region, data);
 
 	lost += vfio_write(dev, &val, size, at(region, where)) != size;
 }
@@ -95,7 +101,7 @@ static void put(int region, off_t where, int size, uint32_t data)
 /* for what may be refused */
 static int try_put(int region, off_t where, int size, uint32_t data)
 {
-	uint32_t val = htole32(data);
+	uint32_t val = swap(region, data);
 	int ret = vfio_write(dev, &val, size, at(region, where));
 
 	return ret < 0 ? ret : ret == size ? 0 : -EIO;
@@ -249,7 +255,7 @@ TEST_F(disp, info)
 TEST_F(disp, regions)
 {
 	static const int sizes[REGIONS] = {
-		[BAR0] = MEMORY, [BAR2] = PAGE, [CONFIG] = 256, [EDID] = 2048,
+		[BAR0] = MEMORY, [BAR2] = MMIO, [CONFIG] = 256, [EDID] = 2048,
 		[WINDOW] = MEMORY, [WINDOW + 1] = MEMORY,
 	};
 	struct vfio_region_info info;
@@ -318,7 +324,7 @@ TEST_F(disp, config)
 	EXPECT_EQ((uint32_t)-MEMORY | PCI_BASE_ADDRESS_MEM_PREFETCH,
 		  get(CONFIG, PCI_BASE_ADDRESS_0, 4));
 	EXPECT_EQ(0, get(CONFIG, PCI_BASE_ADDRESS_1, 4));
-	EXPECT_EQ((uint32_t)-PAGE, get(CONFIG, PCI_BASE_ADDRESS_2, 4));
+	EXPECT_EQ((uint32_t)-MMIO, get(CONFIG, PCI_BASE_ADDRESS_2, 4));
 	for (i = 3; i < 6; i++)
 		EXPECT_EQ(0, get(CONFIG, PCI_BASE_ADDRESS_0 + 4 * i, 4));
 	EXPECT_EQ(0, get(CONFIG, PCI_ROM_ADDRESS, 4));
@@ -551,9 +557,9 @@ TEST_F(disp, memory)
 TEST_F(disp, register_bounds)
 {
 	static const struct { int region, size; } regions[] = {
-		{ BAR2, PAGE }, { CONFIG, 256 }, { EDID, 2048 },
+		{ BAR2, MMIO }, { CONFIG, 256 }, { EDID, 2048 },
 	};
-	uint8_t buf[2 * PAGE];
+	uint8_t buf[2 * MMIO];
 	unsigned int i;
 	off_t end;
 
@@ -580,7 +586,7 @@ TEST_F(disp, register_bounds)
 
 TEST_F(disp, mmap_refused)
 {
-	static const struct {
+	const struct {
 		int region;
 		off_t where;
 		size_t size;
@@ -673,7 +679,7 @@ TEST_F(disp, window)
 	EXPECT_EQ(1, old[0]);
 	/* it is the same memory, from there to the end, and from the beginning */
 	new[PAGE] = 0x33;
-	EXPECT_EQ(0x33, mem[769 * 4096]);
+	EXPECT_EQ(0x33, mem[768 * 4096 + PAGE]);
 	mem[MEMORY - 1] = 0x44;
 	EXPECT_EQ(0x44, new[MEMORY - 768 * 4096 - 1]);
 	EXPECT_EQ(1, new[MEMORY - 768 * 4096]);
@@ -696,7 +702,8 @@ TEST_F(disp, window)
 	old = map(first);
 	ASSERT_NE(MAP_FAILED, old);
 	old[0] = 0x21;
-	EXPECT_EQ(0x21, mem[4096]);
+	/* a page is the least */
+	EXPECT_EQ(0x21, mem[4096 & -PAGE]);
 	munmap(old, MEMORY);
 	munmap(new, MEMORY);
 	munmap(mem, MEMORY);
@@ -745,14 +752,15 @@ TEST_F(disp, window_is_forgotten)
 TEST_F(disp, window_anywhere)
 {
 	static const struct { int width, x, y; unsigned int start; } tests[] = {
-		{ 1024, 0, 5, 5 * PAGE },
-		{ 1024, 1023, 5, 5 * PAGE },	/* a page is the least */
-		{ 1024, 1024, 5, 6 * PAGE },
-		{ 1024, 0, 2047, MEMORY - PAGE },
-		{ 1024, 0, 2049, PAGE },
-		{ 1024, 0xffff, 0xffff, 62 * PAGE },
-		{ 2560, 0, 2, 5 * PAGE },
+		{ 1024, 0, 5, 5 * 4096 },
+		{ 1024, 1023, 5, 5 * 4096 + 1023 * 4 },
+		{ 1024, 1024, 5, 6 * 4096 },
+		{ 1024, 0, 2047, MEMORY - 4096 },
+		{ 1024, 0, 2049, 4096 },
+		{ 1024, 0xffff, 0xffff, 63 * 4096 - 4 },
+		{ 2560, 0, 2, 5 * 4096 },
 	};
+	unsigned int start;
 	uint8_t *mem;
 	unsigned int i;
 
@@ -765,9 +773,11 @@ TEST_F(disp, window_anywhere)
 		set(Y_OFFSET, tests[i].y);
 		mem = map(query().region_index);
 		ASSERT_NE(MAP_FAILED, mem);
-		EXPECT_EQ(tests[i].start, *(uint32_t *)mem);
-		EXPECT_EQ((tests[i].start - PAGE) % MEMORY,
-			  *(uint32_t *)(mem + MEMORY - PAGE));
+		/* a page is the least */
+		start = tests[i].start & -PAGE;
+		EXPECT_EQ(start, le32toh(*(uint32_t *)mem));
+		EXPECT_EQ((start - PAGE) % MEMORY,
+			  le32toh(*(uint32_t *)(mem + MEMORY - PAGE)));
 		munmap(mem, MEMORY);
 	}
 	/* a new mode starts at the beginning */
@@ -915,7 +925,7 @@ TEST_F(disp, kept_by_vmsplice)
 {
 	uint8_t *mem = keep_first();
 	struct iovec page = { mem, PAGE };
-	char seen[PAGE] = "", *next;
+	char seen[PAGE_MAX] = "", *next;
 	int fds[2];
 
 	ASSERT_NE(MAP_FAILED, mem);
@@ -978,7 +988,7 @@ static int ring_do(struct ring *ring, int opcode, int fd, void *page, int count)
 TEST_F(disp, kept_by_io_uring)
 {
 	uint8_t *mem = keep_first();
-	char seen[PAGE] = "", *next;
+	char seen[PAGE_MAX] = "", *next;
 	struct ring ring;
 	int fds[2], ret;
 
@@ -1064,7 +1074,7 @@ TEST_F(disp, kept_by_direct_io)
 	next = next_user(_metadata, &self->vc, self->uuid, mem);
 	ASSERT_EQ(1, write(hold[0], &c, 1));
 	ASSERT_EQ(0, pthread_join(reader, &ret));
-	EXPECT_EQ(PAGE, (long)ret);
+	EXPECT_EQ(FUSE_SIZE, (long)ret);
 	EXPECT_STREQ(SECRET, next);
 	munmap(next, MEMORY);
 	fuse_stop(server);

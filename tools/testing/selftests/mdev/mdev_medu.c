@@ -428,14 +428,14 @@ TEST_F(medu, bad_addresses)
 	EXPECT_GT(0, dma_from_ram(edu, UINT64_MAX, 0, 2));
 
 	/* memory that is not to be written to */
-	readonly = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+	readonly = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
 			-1, 0);
 	ASSERT_NE(MAP_FAILED, readonly);
-	ASSERT_EQ(0, vfio_dma_map(&edu->vc, readonly, IOVA + MEM_SIZE, 4096,
+	ASSERT_EQ(0, vfio_dma_map(&edu->vc, readonly, IOVA + MEM_SIZE, PAGE,
 				  false));
 	EXPECT_GT(0, dma_to_ram(edu, IOVA + MEM_SIZE, 0, 1));
-	EXPECT_EQ(0, vfio_dma_unmap(&edu->vc, IOVA + MEM_SIZE, 4096));
-	munmap(readonly, 4096);
+	EXPECT_EQ(0, vfio_dma_unmap(&edu->vc, IOVA + MEM_SIZE, PAGE));
+	munmap(readonly, PAGE);
 
 	/* not on the bus */
 	EXPECT_EQ(0, config_write16(edu, PCI_COMMAND, PCI_COMMAND_MEMORY));
@@ -851,10 +851,10 @@ static void use_absent(const char *uuid, bool is_fuse, int tell, int hold)
 	if (!ret && is_fuse) {
 		fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
 		mem = fd < 0 ? MAP_FAILED :
-		      mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+		      mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
 		absent.iova = IOVA + MEM_SIZE;
 		ret = mem == MAP_FAILED ? -errno :
-		      vfio_dma_map(&absent.edu.vc, mem, absent.iova, 4096, false);
+		      vfio_dma_map(&absent.edu.vc, mem, absent.iova, PAGE, false);
 	} else if (!ret) {
 		fd = uffd_register(absent.edu.mem, MEM_SIZE);
 		ret = fd < 0 ? fd : 0;
@@ -978,10 +978,10 @@ TEST_F(medu, reset_while_pinning)
 	ASSERT_LT(0, server);
 	fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
-	mem = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	mem = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);
 	ASSERT_NE(MAP_FAILED, mem);
-	ASSERT_EQ(0, vfio_dma_map(&edu->vc, mem, first.iova, 4096, false));
+	ASSERT_EQ(0, vfio_dma_map(&edu->vc, mem, first.iova, PAGE, false));
 	fill(edu->mem, 4096, 3);
 	memset(edu->mem + 4096, 0, 4096);
 
@@ -1006,7 +1006,7 @@ TEST_F(medu, reset_while_pinning)
 	EXPECT_EQ(0, dma_wait(edu));
 	ASSERT_EQ(0, dma_to_ram(edu, IOVA + 4096, 0, 64));
 	EXPECT_EQ(0, memcmp(edu->mem, edu->mem + 4096, 64));
-	EXPECT_EQ(0, vfio_dma_unmap(&edu->vc, first.iova, 4096));
+	EXPECT_EQ(0, vfio_dma_unmap(&edu->vc, first.iova, PAGE));
 	munmap(mem, 4096);
 }
 
@@ -1282,9 +1282,9 @@ TEST_F(medu, suspend)
 {
 	char states[64];
 
-	if (file_read(states, sizeof(states), "/sys/power/state") < 0 ||
-	    !strstr(states, "mem") || !file_exists(RTC))
-		SKIP(return, "this kernel does not suspend");
+	if (file_read(states, sizeof(states), "/sys/power/mem_sleep") < 0 ||
+	    !strstr(states, "deep") || !file_exists(RTC))
+		SKIP(return, "this machine does not suspend to memory");
 	edu_close(&self->edu);
 	work_without_power(_metadata, self->uuid,
 			   env_int("MDEV_MEDU_SUSPENDS", 2), suspend);

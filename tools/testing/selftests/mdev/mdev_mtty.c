@@ -260,7 +260,7 @@ TEST_F(card, region_info)
 		EXPECT_EQ(-EINVAL, vfio_read(dev, buf, 1, end));
 		EXPECT_EQ(-EINVAL, vfio_write(dev, buf, 1, end));
 		/* not even ports can be mapped */
-		EXPECT_EQ(MAP_FAILED, mmap(NULL, 4096, PROT_READ, MAP_SHARED,
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED,
 					   dev, info.offset));
 		EXPECT_EQ(EINVAL, errno);
 	}
@@ -748,10 +748,10 @@ TEST_F(card, set_irqs_refused)
 	unsigned int i;
 	char *pages;
 
-	pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+	pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, pages);
-	ASSERT_EQ(0, munmap(pages + 4096, 4096));
+	ASSERT_EQ(0, munmap(pages + PAGE, PAGE));
 	ASSERT_EQ(0, irq_trigger(INTX, efd));
 
 	set = (void *)pages;
@@ -775,7 +775,7 @@ TEST_F(card, set_irqs_refused)
 
 	/* a header, or data, that cannot be read; one that needs no data */
 	EXPECT_EQ(-EFAULT, vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, NULL));
-	set = (void *)(pages + 4096 - sizeof(*set));
+	set = (void *)(pages + PAGE - sizeof(*set));
 	*set = (struct vfio_irq_set) { 24, TRIG | EFD, INTX, 0, 1 };
 	EXPECT_EQ(-EFAULT, vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, set));
 	set->flags = TRIG | BOOL;

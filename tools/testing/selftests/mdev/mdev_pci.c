@@ -749,11 +749,11 @@ static int late_page_new(struct late_page *page)
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffdio_api api = { .api = UFFD_API };
 
-	page->mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	page->mem = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	page->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
 	reg.range.start = (uintptr_t)page->mem;
-	reg.range.len = 4096;
+	reg.range.len = PAGE;
 	if (page->mem == MAP_FAILED || page->uffd < 0 ||
 	    ioctl(page->uffd, UFFDIO_API, &api) ||
 	    ioctl(page->uffd, UFFDIO_REGISTER, &reg))
@@ -774,7 +774,7 @@ static int late_page_come(struct late_page *page, const void *content)
 	struct uffdio_copy copy = {
 		.dst = (uintptr_t)page->mem,
 		.src = (uintptr_t)content,
-		.len = 4096,
+		.len = PAGE,
 	};
 	int ret = ioctl(page->uffd, UFFDIO_COPY, &copy) ? -errno : 0;
 
@@ -1065,14 +1065,14 @@ TEST_F(pci, mmap_memory)
 	ASSERT_NE(MAP_FAILED, window);
 	for (i = 0; i < MDEV_TEST_PCI_RAM / 4; i += 64) {
 		EXPECT_EQ(0, mem[i]);
-		mem[i] = i + 1;
+		mem[i] = htole32(i + 1);
 		EXPECT_EQ(i + 1, get(2, i * 4, 4));
 		/* the other half first */
-		EXPECT_EQ(i + 1, window[(i + MDEV_TEST_PCI_RAM / 8) %
+		EXPECT_EQ(mem[i], window[(i + MDEV_TEST_PCI_RAM / 8) %
 					(MDEV_TEST_PCI_RAM / 4)]);
 	}
 	EXPECT_EQ(0, put(2, 0x8000, 4, 0xabcd));
-	EXPECT_EQ(0xabcd, mem[0x2000]);
+	EXPECT_EQ(0xabcd, le32toh(mem[0x2000]));
 	EXPECT_EQ(0xabcd, window[0]);
 
 	/* not decoded: nobody answers there either, where VFIO can take it away */
@@ -1106,49 +1106,50 @@ TEST_F(pci, mmap_parts)
 	uint32_t *mem;
 	unsigned int i;
 
-	mem = map(2, 0x3000, 0x2000, RW, MAP_SHARED);
+	mem = map(2, 2 * PAGE, 2 * PAGE, RW, MAP_SHARED);
 	ASSERT_NE(MAP_FAILED, mem);
-	mem[0x400] = 7;
-	EXPECT_EQ(7, get(2, 0x4000, 4));
-	munmap(mem, 0x2000);
+	mem[PAGE / 4] = htole32(7);
+	EXPECT_EQ(7, get(2, 3 * PAGE, 4));
+	munmap(mem, 2 * PAGE);
 	/* a part of the window that wraps around */
-	mem = map(MDEV_TEST_PCI_WINDOW, 0x7000, 0x2000, RW, MAP_SHARED);
+	mem = map(MDEV_TEST_PCI_WINDOW, MDEV_TEST_PCI_RAM / 2 - PAGE, 2 * PAGE, RW,
+		  MAP_SHARED);
 	ASSERT_NE(MAP_FAILED, mem);
-	mem[0x400] = 8;
+	mem[PAGE / 4] = htole32(8);
 	EXPECT_EQ(8, get(2, 0, 4));
-	munmap(mem, 0x2000);
+	munmap(mem, 2 * PAGE);
 	/* what can only be read */
 	for (i = 0; i < ARRAY_SIZE(fixed); i++) {
-		mem = map(fixed[i], 0, 0x1000, PROT_READ, MAP_SHARED);
+		mem = map(fixed[i], 0, PAGE, PROT_READ, MAP_SHARED);
 		ASSERT_NE(MAP_FAILED, mem);
 		EXPECT_EQ(0, mem[0]);
-		EXPECT_EQ(-1, mprotect(mem, 0x1000, RW));
-		munmap(mem, 0x1000);
+		EXPECT_EQ(-1, mprotect(mem, PAGE, RW));
+		munmap(mem, PAGE);
 	}
 }
 
 TEST_F(pci, mmap_refused)
 {
-	static const struct {
+	const struct {
 		int index;
 		off_t offset;
 		size_t size;
 		int prot, flags;
 	} bad[] = {
-		{ 0, 0, 4096, RW, MAP_SHARED },
-		{ 1, 0, 4096, RW, MAP_SHARED },
-		{ 3, 0, 4096, RW, MAP_SHARED },
-		{ CONFIG, 0, 4096, RW, MAP_SHARED },
-		{ ROM, 0, 4096, RW, MAP_SHARED },
-		{ MDEV_TEST_PCI_NOTE, 0, 4096, RW, MAP_SHARED },
-		{ MDEV_TEST_PCI_REGIONS, 0, 4096, RW, MAP_SHARED },
-		{ 2, 0, 4096, RW, MAP_PRIVATE },
-		{ 2, 0, MDEV_TEST_PCI_RAM + 4096, RW, MAP_SHARED },
-		{ 2, 4096, MDEV_TEST_PCI_RAM, RW, MAP_SHARED },
-		{ 2, MDEV_TEST_PCI_RAM, 4096, RW, MAP_SHARED },
-		{ 2, 1LL << 39, 4096, RW, MAP_SHARED },
-		{ MDEV_TEST_PCI_FIXED, 0, 4096, RW, MAP_SHARED },
-		{ MDEV_TEST_PCI_FIXED, 0, 4096, PROT_READ, MAP_PRIVATE },
+		{ 0, 0, PAGE, RW, MAP_SHARED },
+		{ 1, 0, PAGE, RW, MAP_SHARED },
+		{ 3, 0, PAGE, RW, MAP_SHARED },
+		{ CONFIG, 0, PAGE, RW, MAP_SHARED },
+		{ ROM, 0, PAGE, RW, MAP_SHARED },
+		{ MDEV_TEST_PCI_NOTE, 0, PAGE, RW, MAP_SHARED },
+		{ MDEV_TEST_PCI_REGIONS, 0, PAGE, RW, MAP_SHARED },
+		{ 2, 0, PAGE, RW, MAP_PRIVATE },
+		{ 2, 0, MDEV_TEST_PCI_RAM + PAGE, RW, MAP_SHARED },
+		{ 2, PAGE, MDEV_TEST_PCI_RAM, RW, MAP_SHARED },
+		{ 2, MDEV_TEST_PCI_RAM, PAGE, RW, MAP_SHARED },
+		{ 2, 1LL << 39, PAGE, RW, MAP_SHARED },
+		{ MDEV_TEST_PCI_FIXED, 0, PAGE, RW, MAP_SHARED },
+		{ MDEV_TEST_PCI_FIXED, 0, PAGE, PROT_READ, MAP_PRIVATE },
 	};
 	unsigned int i;
 
@@ -1451,6 +1452,8 @@ TEST_F(pci, set_irqs)
 						       edges[j], edges[k] };
 			for (int v = 0; v < 64; v++)
 				memcpy(set->data + v * 4, &fd, 4);
+			if (flags & VFIO_IRQ_SET_DATA_BOOL)
+				memset(set->data, 1, 64);
 			ret = vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, set);
 			ASSERT_EQ(want, ret)
 				TH_LOG("flags %#x index %u start %#x count %#x on %d",
@@ -1482,9 +1485,9 @@ TEST_F(pci, set_irqs_bad_data)
 	unsigned int size;
 	char *pages;
 
-	pages = mmap(NULL, 8192, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pages = mmap(NULL, 2 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, pages);
-	ASSERT_EQ(0, munmap(pages + 4096, 4096));
+	ASSERT_EQ(0, munmap(pages + PAGE, PAGE));
 	set = (void *)pages;
 	*set = (struct vfio_irq_set) { 0, TRIG | EFD, MSIX, 0, 16 };
 	for (size = 0; size < 16; size++)
@@ -1496,7 +1499,7 @@ TEST_F(pci, set_irqs_bad_data)
 	set->argsz = size;
 	EXPECT_EQ(0, vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, set));
 	for (size = 1; size <= 16 * 4; size++) {
-		set = (void *)(pages + 4096 - sizeof(*set) - 16 * 4 + size);
+		set = (void *)(pages + PAGE - sizeof(*set) - 16 * 4 + size);
 		*set = (struct vfio_irq_set) { 84, TRIG | EFD, MSIX, 0, 16 };
 		EXPECT_EQ(-EFAULT, vfio_ioctl(dev, VFIO_DEVICE_SET_IRQS, set));
 	}

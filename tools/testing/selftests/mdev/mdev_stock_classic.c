@@ -18,7 +18,6 @@
 #include "../kselftest_harness.h"
 #include "mdev_util.h"
 
-#define PAGE		4096ULL
 #define CONFIG		VFIO_PCI_CONFIG_REGION_INDEX
 #define BAR(n)		(VFIO_PCI_BAR0_REGION_INDEX + (n))
 #define MAX_TYPES	3

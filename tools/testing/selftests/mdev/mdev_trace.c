@@ -373,11 +373,11 @@ TEST_F(fd, accesses)
 	ASSERT_EQ(-EIO, vfio_read(self->fd, buf, 4, 0));
 	EXPECT_EQ(1, trace_has("read", "pos=0x0 count=4 ret=-5 "));
 
-	map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, self->fd, 0);
+	map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	munmap(map, 4096);
-	EXPECT_EQ(1, trace_has("mmap", "^uuid=%s pos=0x0 count=4096 ret=0 ns=[1-9]",
-			       self->uuid));
+	munmap(map, PAGE);
+	EXPECT_EQ(1, trace_has("mmap", "^uuid=%s pos=0x0 count=%d ret=0 ns=[1-9]",
+			       self->uuid, (int)PAGE));
 }
 
 /* What nobody traces is passed on as before, and so is what somebody does. */

@@ -347,7 +347,7 @@ static int vendors_off(void)
 {
 	static const char * const names[] = {
 		"mtty", "mnull", "mdisp", "medu", "medu_dma", "hello_pci",
-		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic",
+		"mtty_stock", "mtty_classic", "mdpy_classic", "mbochs_classic", "vfio_ccw",
 		"mdev_test_async", "mdev_test_classic", "mdev_test_classic_5_13",
 		"mdev_test_dma", "mdev_test_log", "mdev_test_bridge", "mdev_test",
 		"mdev_test_pci", "mdev_test_iommu", "mdev_test_iommu_5_13",

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 #include <sys/types.h>
 
 #include "../kselftest.h"
@@ -89,6 +90,11 @@ int mdev_available(const char *type);
 int mdev_driver_name(const char *uuid, char *buf, size_t size);
 /* what a failed test or a race has left; 0 if nothing */
 int mdev_leftovers(void);
+
+/* memory: the size of a page, and what it may be */
+#define PAGE		((uint64_t)sysconf(_SC_PAGESIZE))
+#define PAGE_MIN	4096
+#define PAGE_MAX	65536
 
 /* time */
 long now_ms(void);

@@ -20,7 +20,7 @@
 
 #define TYPE	"mnull0/mnull-1"
 #define PARAM	"/sys/module/mnull/parameters/"
-#define REGION	4096
+#define REGION	PAGE
 
 FIXTURE(fd) {
 	char uuid[UUID_LEN + 1];
@@ -62,7 +62,7 @@ FIXTURE_TEARDOWN(fd)
 
 TEST_F(fd, read_sizes)
 {
-	unsigned char buf[REGION], zero[REGION] = {};
+	unsigned char buf[PAGE_MAX], zero[PAGE_MAX] = {};
 	static const int sizes[] = {
 		1, 2, 3, 4, 5, 7, 8, 16, 63, 512, 4095, 4096,
 	};
@@ -79,7 +79,7 @@ TEST_F(fd, read_sizes)
 
 TEST_F(fd, read_offsets)
 {
-	unsigned char buf[REGION];
+	unsigned char buf[PAGE_MAX];
 
 	EXPECT_EQ(1, vfio_read(self->fd, buf, 1, REGION - 1));
 	/* what is beyond the end is not read */
@@ -94,7 +94,7 @@ TEST_F(fd, read_offsets)
 
 TEST_F(fd, write_sizes_and_offsets)
 {
-	unsigned char buf[REGION] = {};
+	unsigned char buf[PAGE_MAX] = {};
 
 	EXPECT_EQ(1, vfio_write(self->fd, buf, 1, 0));
 	EXPECT_EQ(4, vfio_write(self->fd, buf, 4, 3));
@@ -113,7 +113,7 @@ TEST_F(fd, position)
 	/* the vendor advances it, as the bridge passes it on */
 	EXPECT_EQ(8, read(self->fd, buf, 8));
 	EXPECT_EQ(8, read(self->fd, buf, 8));
-	EXPECT_EQ(4080, read(self->fd, malloc(REGION), REGION));
+	EXPECT_EQ(REGION - 16, read(self->fd, malloc(REGION), REGION));
 	EXPECT_EQ(-1, read(self->fd, buf, 8));
 	EXPECT_EQ(EINVAL, errno);
 }

@@ -264,7 +264,10 @@ static ssize_t test_region_read(struct test_v1 *test, char __user *buf, size_t c
 static ssize_t test_region_write(struct test_v1 *test, const char __user *buf,
 				 size_t count, u64 where)
 {
-	u64 val = 0;
+	union {
+		u32 state;
+		u64 size;
+	} val;
 	int ret = -EINVAL;
 
 	if (where >= TEST_DATA && where < TEST_SIZE) {
@@ -278,10 +281,10 @@ static ssize_t test_region_write(struct test_v1 *test, const char __user *buf,
 		return -EFAULT;
 	if (where == offsetof(struct vfio_device_migration_info, device_state) &&
 	    count == 4)
-		ret = test_set_state(test, val);
+		ret = test_set_state(test, val.state);
 	else if (where == offsetof(struct vfio_device_migration_info, data_size) &&
 		 count == 8)
-		ret = test_take(test, val);
+		ret = test_take(test, val.size);
 	return ret ?: count;
 }
 
