@@ -8,6 +8,7 @@ endif
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS ?= 6.1 6.12 7.3
+ARCH_KERNELS ?= 6.12-arm64 6.12-arm64-16k 6.12-s390x
 
 # How often make soak runs which kernel's selftests.
 KERNEL ?= 6.12
@@ -77,11 +78,14 @@ help:
 	@echo '                      initcall levels'
 	@echo '  make hammer         run random operations that a model checks, for ten'
 	@echo '                      minutes, on the newest kernel; make check-tree does it for'
-	@echo '                      20 seconds'
+	@echo '                      10 seconds'
 	@echo
 	@echo 'Not part of these:'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'
 	@echo '                      roots of Debian 12 and 13'
+	@echo '  make check-arch     run the selftests on stock 6.12 kernels for arm64, with pages'
+	@echo '                      of 4 and of 16 KiB, and for s390x, where the vendor vfio_ccw'
+	@echo '                      does I/O as well: about 20 minutes'
 	@echo '  make check-kernels  build for other kernels, and for copies of headers in which'
 	@echo '                      one fact is changed: about 10 minutes'
 	@echo '  make check-mutants  put faults into the sources, one at a time, and report'
@@ -221,6 +225,9 @@ check-install:
 check-packages:
 	@tools/packages/check
 
+check-arch:
+	@tools/testing/check --kernels '$(ARCH_KERNELS)'
+
 check-mutants:
 	@tools/testing/mutants/run
 
@@ -242,6 +249,6 @@ patches:
 	@tools/graft/patches $(ksrc)
 
 .PHONY: help modules probe headers install uninstall clean docs demo demo-guest demo-display quick check \
-	check-tree soak selftests check-late check-hard hammer coverage check-clients conform check-kernels check-docs check-packages check-mutants check-install \
+	check-tree soak selftests check-arch check-late check-hard hammer coverage check-clients conform check-kernels check-docs check-packages check-mutants check-install \
 	deb rpm lint fuzz bench bench-late \
 	graft ungraft patches

@@ -59,14 +59,16 @@ apt_update() {
 
 apt_install() { apt install --no-install-recommends "$@"; }
 
-# meta KIND SERIES: "METAPACKAGE PACKAGE VERSION" for Debian's current
-# linux-KIND (image, headers) of a series such as 6.12, or of another flavour of it
-# such as 6.12-rt. Which metapackage that is differs between releases, so what they
-# depend on decides.
+# meta KIND SERIES [FLAVOUR]: "METAPACKAGE PACKAGE VERSION" for Debian's current
+# linux-KIND (image, headers) of a series such as 6.12, and of a FLAVOUR such as rt-amd64
+# or arm64-16k, which is amd64 by default. Which metapackage that is differs between
+# releases, so what they depend on decides.
 meta() {
-	apt-cache "${apt_opts[@]}" show --no-all-versions "linux-$1-$2-amd64" \
-		"linux-$1${2#"${2%-*}"}-amd64" 2>/dev/null |
-		awk -v want="linux-$1-${2%-*}." '
+	local flavour=${3:-amd64}
+
+	apt-cache "${apt_opts[@]}" show --no-all-versions "linux-$1-$2-$flavour" \
+		"linux-$1-$flavour" 2>/dev/null |
+		awk -v want="linux-$1-$2." '
 		/^Package:/ { meta = $2 }
 		/^Depends:/ && !found {
 			for (i = 2; i < NF; i++)
@@ -77,6 +79,28 @@ meta() {
 				}
 		}
 		END { exit !found }'
+}
+
+# flavour_arch FLAVOUR: the architecture of one of Debian's kernels, by Debian's name
+flavour_arch() {
+	case $1 in
+	*amd64) echo amd64 ;;
+	arm64*) echo arm64 ;;
+	armmp*) echo armhf ;;
+	powerpc64le*) echo ppc64el ;;
+	riscv64|s390x) echo "$1" ;;
+	*) return 1 ;;
+	esac
+}
+
+# triplet ARCH: what the names of the programs that make code for another one begin with
+triplet() {
+	case $1 in
+	arm64) echo aarch64-linux-gnu ;;
+	armhf) echo arm-linux-gnueabihf ;;
+	ppc64el) echo powerpc64le-linux-gnu ;;
+	*) echo "$1-linux-gnu" ;;
+	esac
 }
 
 # no_series SERIES [SUITE]: say why meta() found nothing, and end.
@@ -101,9 +125,10 @@ archive() {
 		"http://deb.debian.org/debian $1 main"
 }
 
-# use_suite SUITE: from here on, apt knows nothing but this one
+# use_suite SUITE [ARCH]: from here on, apt knows nothing but this one, and of that nothing
+# but the packages for ARCH if that is given
 use_suite() {
-	local dir=$cache/$1
+	local dir=$cache/$1${2:+-$2}
 
 	mkdir -p "$dir"/{lists,archives}/partial || exit
 	archive "$1" >"$dir/sources.list"
@@ -111,8 +136,10 @@ use_suite() {
 		-o Dir::Etc::sourceparts=/dev/null
 		-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir"
 		-o APT::Sandbox::User=root)
+	[ -z "$2" ] || apt_opts+=(-o APT::Architecture="$2" -o APT::Architectures="$2"
+		-o Dir::State::status=/dev/null)
 	[ "$(find "$dir/stamp" -mtime -1 2>/dev/null)" ] && return
-	say "refreshing the package lists of $1 ..."
+	say "refreshing the package lists of $1${2:+ for $2} ..."
 	if apt-get "${apt_opts[@]}" -q -o Acquire::http::Timeout=20 update \
 		>"$cache/apt.$me.log" 2>&1; then
 		touch "$dir/stamp"
