@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -282,6 +283,7 @@ static bool module_is_live(const char *name)
  */
 int module_load(const char *args)
 {
+	static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 	char text[512], *rest = text, *argv[16] = { "modprobe" };
 	unsigned int n = 1;
 	int status;
@@ -292,15 +294,24 @@ int module_load(const char *args)
 	snprintf(text, sizeof(text), "%s", args);
 	while (n < ARRAY_SIZE(argv) - 1 && (argv[n] = strsep(&rest, " ")))
 		n++;
+	/*
+	 * Before 6.3, the kernel dies if the last file of a container is closed while
+	 * another process closes the last one of a group in it. Programs that start have
+	 * copies of all fds of other threads for a moment, so two of them can come to that.
+	 */
+	if (!linux_since(6, 3))
+		pthread_mutex_lock(&starting);
 	pid = vfork();
 	if (!pid) {
 		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
 		execvp(argv[0], argv);
 		_exit(127);
 	}
-	if (pid > 0 && waitpid(pid, &status, 0) == pid && !status)
-		return 0;
-	return modules_settle() ?: -EINVAL;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		status = -1;
+	if (!linux_since(6, 3))
+		pthread_mutex_unlock(&starting);
+	return status ? modules_settle() ?: -EINVAL : 0;
 }
 
 int module_delete(const char *name)
