@@ -148,7 +148,7 @@ FIXTURE_SETUP(ccw)
 		SKIP(return, "no channel device: MDEV_CCW");
 	self->done = -1;
 	ASSERT_EQ(0, modules_reset());
-	module_load("vfio_iommu_type1"); /* or it is built in */
+	ASSERT_EQ(0, module_load("vfio_iommu_type1"));
 	ASSERT_EQ(0, load());
 	ASSERT_EQ(0, find(device, self->subchannel, sizeof(self->subchannel)));
 	ASSERT_EQ(0, rebind(self->subchannel, "vfio_ccw"));
