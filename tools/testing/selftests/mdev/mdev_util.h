@@ -94,7 +94,7 @@ int mdev_leftovers(void);
 /* memory: the size of a page, and what it may be */
 #define PAGE		((uint64_t)sysconf(_SC_PAGESIZE))
 #define PAGE_MIN	4096
-#define PAGE_MAX	65536
+#define PAGE_MAX	16384	/* more is not tested */
 
 /* time */
 long now_ms(void);
