@@ -5,8 +5,8 @@
 # line that has one of the complaints fails whatever ran, unless it has the noise as well.
 # For scripts to source; never run.
 
-complaints='BUG: ([^K]|K[^C])|WARNING:|Oops|Kernel panic|general protection fault|Call Trace'
-complaints+='|KASAN|UBSAN|KFENCE|unable to handle|soft lockup|hard LOCKUP'
+complaints='BUG: ([^K]|K[^C])|WARNING:|Oops|Kernel panic|general protection fault|Call [Tt]race'
+complaints+='|KASAN|UBSAN|KFENCE|[Uu]nable to handle|soft lockup|hard LOCKUP'
 complaints+='|scheduling while atomic'
 complaints+='|possible (circular|recursive) locking|inconsistent lock state'
 complaints+='|lock inversion|suspicious RCU usage|held lock freed|bad unlock balance'

@@ -1073,22 +1073,22 @@ TEST_F(pci, mmap_memory)
 	}
 	EXPECT_EQ(0, put(2, 0x8000, 4, 0xabcd));
 	EXPECT_EQ(0xabcd, le32toh(mem[0x2000]));
-	EXPECT_EQ(0xabcd, window[0]);
+	EXPECT_EQ(0xabcd, le32toh(window[0]));
 
 	/* not decoded: nobody answers there either, where VFIO can take it away */
 	ASSERT_EQ(0, set_cfg(PCI_COMMAND, 2, 0));
 	EXPECT_EQ(linux_since(6, 10) ? SIGBUS : 0, touch(&mem[0x2000], &val));
 	EXPECT_EQ(0, touch(window, &val));
-	EXPECT_EQ(0xabcd, val);
+	EXPECT_EQ(0xabcd, le32toh(val));
 	ASSERT_EQ(0, set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY));
 	EXPECT_EQ(0, touch(&mem[0x2000], &val));
-	EXPECT_EQ(0xabcd, val);
+	EXPECT_EQ(0xabcd, le32toh(val));
 
 	/* who has it mapped sees that it is reset */
 	EXPECT_EQ(0, reset());
 	EXPECT_EQ(0, mem[0x2000]);
 	EXPECT_EQ(0, window[0]);
-	mem[1] = 5;
+	mem[1] = htole32(5);
 	EXPECT_EQ(5, get(2, 4, 4));
 	munmap(mem, MDEV_TEST_PCI_RAM);
 	munmap(window, MDEV_TEST_PCI_RAM);
@@ -1764,6 +1764,30 @@ TEST_F(pci, pins)
 		EXPECT_EQ(0, test_ioctl(MDEV_TEST_PCI_UNPIN, NULL));
 	}
 	munmap(mem, 16384);
+}
+
+/* memory that is not whole pages cannot be mapped with what else is in its page */
+TEST_F(pci, mmap_part_of_page)
+{
+	bool whole = 4096 % PAGE == 0;
+	struct vfio_region_info info;
+	uint32_t *mem;
+
+	ASSERT_EQ(0, device_change(self->uuid, &self->vc, ODD));
+	ASSERT_EQ(0, vfio_region(dev, 11, &info));
+	EXPECT_EQ(4096, info.size);
+	EXPECT_EQ(whole, !!(info.flags & VFIO_REGION_INFO_FLAG_MMAP));
+	EXPECT_EQ(0, put(11, 4092, 4, 0x1234));
+	EXPECT_EQ(0x1234, get(11, 4092, 4));
+	mem = map(11, 0, PAGE, RW, MAP_SHARED);
+	if (!whole) {
+		EXPECT_EQ(MAP_FAILED, mem);
+		EXPECT_EQ(EINVAL, errno);
+		return;
+	}
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(0x1234, le32toh(mem[1023]));
+	munmap(mem, PAGE);
 }
 
 /* migration; the states themselves are those of mdev_migration */

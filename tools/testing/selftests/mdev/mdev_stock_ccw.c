@@ -318,13 +318,15 @@ TEST_F(ccw, not_mapped)
 
 	open_device();
 	command(self, 0, CCW_SENSE_ID, CCW_SLI, 32, SIZE);
-	EXPECT_GT(0, run(self, &status));
+	EXPECT_EQ(-EINVAL, run(self, &status));
+	EXPECT_FALSE(eventfd_fired(self->done, 100));
 	/* and all is well again */
 	command(self, 0, CCW_SENSE_ID, CCW_SLI, 32, PAGE);
 	ASSERT_EQ(0, run(self, &status));
 	EXPECT_EQ(STATUS_END, status.device);
 	ASSERT_EQ(0, vfio_dma_unmap(&self->vc, IOVA, SIZE));
-	EXPECT_GT(0, run(self, &status));
+	EXPECT_EQ(-EINVAL, run(self, &status));
+	EXPECT_FALSE(eventfd_fired(self->done, 100));
 	close_device();
 }
 

@@ -58,11 +58,12 @@ static uint32_t reg(struct dev *dev, unsigned int where)
 
 	if (vfio_read(dev->fd, &val, sizeof(val), dev->bar + where) != sizeof(val))
 		return UINT32_MAX;
-	return val;
+	return le32toh(val);
 }
 
-static int set_reg(struct dev *dev, unsigned int where, uint32_t val)
+static int set_reg(struct dev *dev, unsigned int where, uint32_t data)
 {
+	uint32_t val = htole32(data);
 	int ret = vfio_write(dev->fd, &val, sizeof(val), dev->bar + where);
 
 	return ret == sizeof(val) ? 0 : ret;
