@@ -8,7 +8,7 @@ endif
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS ?= 6.1 6.12 7.3
-ARCH_KERNELS ?= 6.12-arm64 6.12-arm64-16k 6.12-s390x
+ARCH_KERNELS ?= 6.12-arm64 6.12-arm64-16k 6.12-s390x newest-ccw newest-kvmgt
 
 # How often make soak runs which kernel's selftests.
 KERNEL ?= 6.12
