@@ -265,7 +265,7 @@ static void mdev_pci_map_ram(struct mdev_pci *pci, unsigned int index, u64 offse
  * mapping shows the memory whether the BAR is decoded or not.
  *
  * Context: as @mmap.
- * Return: 0; -EINVAL if there is no such memory.
+ * Return: 0; -EINVAL if there is no such memory, or it is not whole pages.
  */
 int mdev_pci_mmap_ram(struct mdev_pci *pci, unsigned int index, u64 offset,
 		      struct vm_area_struct *vma)

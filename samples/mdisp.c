@@ -257,9 +257,9 @@ static bool mdisp_is_on(const struct mdisp *md, u32 *stride)
 /*
  * The VMM maps a region and expects the picture at its beginning, until it is told to
  * use another region. So there are two windows, each of which shows the video memory
- * from any page on. When the picture has moved, or when its lines have become longer,
- * which QEMU would not notice otherwise, it is put in the other window. Existing
- * mappings do not change.
+ * from any page on; a picture that begins within a page is shown from the beginning of that
+ * page on. When the picture has moved, or when its lines have become longer, which QEMU would
+ * not notice otherwise, it is put in the other window. Existing mappings do not change.
  */
 static u32 mdisp_place_window(struct mdisp *md, u32 stride)
 {

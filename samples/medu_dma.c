@@ -23,7 +23,7 @@
  *
  * It overwrites what a guest has left in the hardware.
  *
- * Its interrupt is that of a pin. Messages that are requested in probe have an address in
+ * Its interrupt is INTx. Messages (MSI) that are requested in probe have an address in
  * the kernel's domain: on a machine whose IOMMU translates these as well, such as arm64 but
  * not x86, they do not arrive while a guest has the device. A driver that wants messages
  * requests them when the guest sets up its interrupts, as vfio-pci does.

@@ -82,7 +82,7 @@ struct virqfd;
  *	* MDEV_PCI_PREFETCH: memory without side effects
  *	* MDEV_PCI_READONLY: writing fails with -EINVAL; the ROM always is
  *	* MDEV_PCI_RAM: the kit allocates memory for it, and clears that when the device
- *	  is opened or reset. It can be mapped, needs no callbacks, and migrates. See
+ *	  is opened or reset. It can be mapped (see @size), needs no callbacks, and migrates. See
  *	  mdev_pci_ram().
  * @width: widest access that @read and @write support: 1, 2, 4 or 8 bytes. An access that
  *	is wider or not aligned is split, from the lowest address on, as a bus would.
@@ -96,8 +96,9 @@ struct virqfd;
  * @access: optional: used instead of these two, for an access as a whole. @buf is user
  *	memory, @offset and @count are within the region. Returns @count or a negative
  *	errno.
- * @mmap: optional: map it. @offset and the size of @vma are within the region, and @vma
- *	is shared. Returns 0 or a negative errno. Not needed with MDEV_PCI_RAM.
+ * @mmap: optional: map it. @offset and the size of @vma are whole pages within the region,
+ *	and @vma is shared. Returns 0 or a negative errno. Not needed with MDEV_PCI_RAM, and
+ *	not called if @size is no multiple of PAGE_SIZE.
  * @add_capabilities: optional: add capabilities to the region's info by
  *	mdev_add_region_capability(). Returns 0 or a negative errno.
  *
