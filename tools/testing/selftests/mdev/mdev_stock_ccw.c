@@ -128,8 +128,19 @@ static int find(const char *device, char *name, size_t size)
 	return ret;
 }
 
+/*
+ * With io_subchannel, the kernel brings the device online by itself, later. If another driver
+ * has the subchannel by then, its data are taken for those of io_subchannel.
+ */
 static int rebind(const char *subchannel, const char *driver)
 {
+	char old[64];
+
+	if (!link_base(old, sizeof(old), CSS "/devices/%s/driver", subchannel) &&
+	    !strcmp(old, "io_subchannel") &&
+	    !wait_for(file_read_int("/sys/bus/ccw/devices/%s/online",
+				    getenv("MDEV_CCW")) == 1))
+		return -ETIMEDOUT;
 	if (file_exists(CSS "/devices/%s/driver", subchannel))
 		file_write(subchannel, CSS "/devices/%s/driver/unbind", subchannel);
 	return driver ? file_write(subchannel, CSS "/drivers/%s/bind", driver) : 0;
