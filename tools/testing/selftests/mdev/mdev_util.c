@@ -316,6 +316,8 @@ static int files_load(const char *folder, char *line, const char *args)
 
 	while (n < (int)ARRAY_SIZE(files) && (files[n] = strsep(&line, "\n: ")))
 		n += *files[n] != '\0';
+	if (line)
+		return -ENOEXEC; /* too many */
 	while (n-- && !ret) {
 		if (!name_of(files[n], name))
 			return -ENOEXEC;
