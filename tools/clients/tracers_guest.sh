@@ -37,7 +37,7 @@ asked() { eval "$(command_of "$1" || echo false)"; }
 
 # watched TEXT COMMAND: the same, of one that watches COMMAND until interrupted
 watched() {
-	local command watcher
+	local command watcher _
 
 	command=$(command_of "$1") || return
 	# a group of its own, for the interrupt to be as from a terminal
@@ -52,9 +52,13 @@ watched() {
 	eval "$2"
 	# no file says that it has read what happened: thirty times its interval
 	sleep 3
-	kill -INT -- -"$watcher"
-	soon '! kill -0 $watcher 2>/dev/null' 300 && return
-	echo "it does not end"
+	# bpftrace forgets one that does not interrupt its epoll_wait()
+	for _ in {1..12}; do
+		kill -INT -- -"$watcher"
+		soon '! kill -0 $watcher 2>/dev/null' 25 && return
+	done
+	echo "it does not end: it is $(awk '/^State/' "/proc/$watcher/status")"
+	cat /proc/"$watcher"/task/*/stack
 	kill -KILL -- -"$watcher"
 	false
 }
