@@ -198,7 +198,14 @@ FIXTURE_TEARDOWN(ccw)
 	ASSERT_EQ(0, vfio_set_irqs(self->vc.device, IRQ_EVENTFD,		\
 				   VFIO_CCW_IO_IRQ_INDEX, 0, 1, &self->done)); })
 
+/* vfio_ccw keeps an eventfd for ever unless it is told to forget it */
+#define forget_eventfd(index) ({						\
+	int32_t _none = -1;							\
+	EXPECT_EQ(0, vfio_set_irqs(self->vc.device, IRQ_EVENTFD, index, 0, 1,	\
+				   &_none)); })
+
 #define close_device() ({							\
+	forget_eventfd(VFIO_CCW_IO_IRQ_INDEX);					\
 	vfio_close(&self->vc);							\
 	EXPECT_EQ(0, mdev_remove(self->uuid)); })
 
@@ -373,6 +380,8 @@ TEST_F(ccw, unbind_while_open)
 	command(self, 0, CCW_SENSE_ID, CCW_SLI, 32, PAGE);
 	EXPECT_EQ(0, run(self, &status));
 	EXPECT_EQ(STATUS_END, status.device);
+	forget_eventfd(VFIO_CCW_IO_IRQ_INDEX);
+	forget_eventfd(VFIO_CCW_REQ_IRQ_INDEX);
 	vfio_close(&self->vc);
 	EXPECT_EQ(0, child_wait(pid));
 	EXPECT_FALSE(mdev_exists(self->uuid));
