@@ -277,92 +277,9 @@ static bool module_is_live(const char *name)
 	       !strncmp(state, "live", 4);
 }
 
-/* The name of the module in a file. False if modprobe has to unpack the file. */
-static bool name_of(const char *path, char name[64])
-{
-	const char *base = strrchr(path, '/');
-	size_t i, len;
-
-	base = base ? base + 1 : path;
-	len = strcspn(base, ".");
-	snprintf(name, 64, "%.*s", (int)len, base);
-	for (i = 0; name[i]; i++)
-		if (name[i] == '-')
-			name[i] = '_';
-	return !strcmp(base + len, ".ko");
-}
-
-static int file_load(const char *path, const char *args)
-{
-	int fd, ret;
-
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = syscall(SYS_finit_module, fd, args, 0) ? -errno : 0;
-	close(fd);
-	/* somebody else was quicker */
-	return ret == -EEXIST ? 0 : ret;
-}
-
 /*
- * From a line of modules.dep: the files of a module and of what it needs, of which the last
- * is the first to load.
- */
-static int files_load(const char *folder, char *line, const char *args)
-{
-	char *files[32], name[64], path[PATH_MAX];
-	int n = 0, ret = 0;
-
-	while (n < (int)ARRAY_SIZE(files) && (files[n] = strsep(&line, "\n: ")))
-		n += *files[n] != '\0';
-	if (line)
-		return -ENOEXEC; /* too many */
-	while (n-- && !ret) {
-		if (!name_of(files[n], name))
-			return -ENOEXEC;
-		if (module_is_live(name))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", folder, files[n]);
-		ret = file_load(path, n ? "" : args);
-	}
-	return ret;
-}
-
-/* Do as modprobe does, or say -ENOEXEC: it has to. */
-static int module_insert(const char *args)
-{
-	size_t len = strcspn(args, " "), size = 0;
-	char wanted[64], name[64], folder[128], list[160];
-	char *line = NULL, *end;
-	int ret = -ENOEXEC;
-	struct utsname uts;
-	FILE *file;
-
-	uname(&uts);
-	snprintf(folder, sizeof(folder), "/lib/modules/%s", uts.release);
-	snprintf(list, sizeof(list), "%s/modules.dep", folder);
-	snprintf(wanted, sizeof(wanted), "%.*s", (int)len, args);
-	file = fopen(list, "re");
-	while (file && ret == -ENOEXEC && getline(&line, &size, file) > 0) {
-		end = strchr(line, ':');
-		if (!end)
-			continue;
-		*end = '\0';
-		name_of(line, name);
-		*end = ':';
-		if (!strcmp(name, wanted))
-			ret = files_load(folder, line, args + len + strspn(args + len, " "));
-	}
-	free(line);
-	if (file)
-		fclose(file);
-	return ret;
-}
-
-/*
- * Without a shell, and not for nothing: with all checkers on, starting modprobe takes
- * three times as long as loading a module.
+ * Without a shell, and not for nothing: with all checkers on, starting a program takes
+ * as long as loading a module.
  */
 int module_load(const char *args)
 {
@@ -374,9 +291,6 @@ int module_load(const char *args)
 
 	if (!strchr(args, ' ') && module_is_live(args))
 		return 0;
-	status = module_insert(args);
-	if (status != -ENOEXEC)
-		return status ? modules_settle() ?: -EINVAL : 0;
 	snprintf(text, sizeof(text), "%s", args);
 	while (n < ARRAY_SIZE(argv) - 1 && (argv[n] = strsep(&rest, " ")))
 		n++;
