@@ -78,7 +78,7 @@ help:
 	@echo '                      initcall levels'
 	@echo '  make hammer         run random operations that a model checks, for ten'
 	@echo '                      minutes, on the newest kernel; make check-tree does it for'
-	@echo '                      10 seconds'
+	@echo '                      20 seconds'
 	@echo
 	@echo 'Not part of these:'
 	@echo '  make check-packages install, use, upgrade and purge the packages in fresh'
