@@ -2,17 +2,28 @@
 /*
  * Parents: registration by either door, the list of them, and the end of one.
  */
+#include <linux/hashtable.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/stringhash.h>
 
 #include "mdev_late.h"
 #include "mdev_private.h"
 #include "mdev_trace.h"
 
-/* protects the list and every parent's state */
+/* protects the list, the tables, and every parent's state */
 static DEFINE_MUTEX(mdev_parents_lock);
 static LIST_HEAD(mdev_parents);
+
+/*
+ * A host may have ten thousand parents, as virtual functions. None is sought in the list,
+ * which keeps their order for people.
+ */
+#define MDEV_PARENTS_BITS	8
+static DEFINE_HASHTABLE(mdev_parents_by_dev, MDEV_PARENTS_BITS);
+static DEFINE_HASHTABLE(mdev_parents_by_handle, MDEV_PARENTS_BITS);
+static DEFINE_HASHTABLE(mdev_parents_by_name, MDEV_PARENTS_BITS);
 
 static struct class_compat *mdev_bus_class;
 
@@ -41,13 +52,18 @@ void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg)
 	mutex_unlock(&mdev_parents_lock);
 }
 
+static u32 mdev_name_hash(const char *name)
+{
+	return full_name_hash(NULL, name, strlen(name));
+}
+
 static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
 {
 	struct mdev_parent_obj *parent;
 
 	lockdep_assert_held(&mdev_parents_lock);
 
-	list_for_each_entry(parent, &mdev_parents, next)
+	hash_for_each_possible(mdev_parents_by_dev, parent, by_dev, (unsigned long)dev)
 		if (parent->dev == dev)
 			return parent;
 	return NULL;
@@ -60,7 +76,8 @@ mdev_parent_find_handle(const struct mdev_parent *handle)
 
 	lockdep_assert_held(&mdev_parents_lock);
 
-	list_for_each_entry(parent, &mdev_parents, next)
+	hash_for_each_possible(mdev_parents_by_handle, parent, by_handle,
+			       (unsigned long)handle)
 		if (parent->handle == handle)
 			return parent;
 	return NULL;
@@ -73,8 +90,9 @@ static bool mdev_parent_may_link(struct mdev_parent_obj *parent)
 
 	lockdep_assert_held(&mdev_parents_lock);
 
-	list_for_each_entry(other, &mdev_parents, next)
-		if (other->class_link && !strcmp(other->name, parent->name))
+	hash_for_each_possible(mdev_parents_by_name, other, by_name,
+			       mdev_name_hash(parent->name))
+		if (!strcmp(other->name, parent->name))
 			return false;
 	return true;
 }
@@ -124,10 +142,17 @@ static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 		return -EEXIST;
 	}
 
-	parent->class_link = mdev_parent_may_link(parent);
 	/* dropped in mdev_parent_forget() */
 	get_device(parent->dev);
 	list_add_tail(&parent->next, &mdev_parents);
+	hash_add(mdev_parents_by_dev, &parent->by_dev, (unsigned long)parent->dev);
+	if (parent->handle)
+		hash_add(mdev_parents_by_handle, &parent->by_handle,
+			 (unsigned long)parent->handle);
+	parent->class_link = mdev_parent_may_link(parent);
+	if (parent->class_link)
+		hash_add(mdev_parents_by_name, &parent->by_name,
+			 mdev_name_hash(parent->name));
 	mutex_unlock(&mdev_parents_lock);
 	return 0;
 }
@@ -139,6 +164,9 @@ static void mdev_parent_forget(struct mdev_parent_obj *parent)
 
 	mutex_lock(&mdev_parents_lock);
 	list_del(&parent->next);
+	hash_del(&parent->by_dev);
+	hash_del(&parent->by_handle);
+	hash_del(&parent->by_name);
 	parent->dev = NULL;
 	parent->ops = NULL;
 	parent->handle = NULL;

@@ -42,7 +42,7 @@
  *
  * Locks, outermost first; mdev_parents_lock is not held while unreg_sem is taken:
  *
- *	mdev_parents_lock	mutex: the list of parents and their states
+ *	mdev_parents_lock	mutex: the list of parents, its tables, their states
  *	parent->unreg_sem	held for write while the parent is set up and torn
  *				down, for read while a device is created or
  *				removed. Readers only try it: they are in sysfs
@@ -144,6 +144,9 @@ enum mdev_parent_state {
  * struct mdev_parent_obj - a registered parent device
  * @ref: the registration holds one, every type one
  * @next: in the list of parents, under mdev_parents_lock
+ * @by_dev: in the table of parents by their device, under mdev_parents_lock
+ * @by_handle: modern door: in that by @handle; the same lock
+ * @by_name: with @class_link: in that by @name; the same lock
  * @state: written under mdev_parents_lock; LEAVING is also read without
  * @dev: the parent device, referenced until unregistered
  * @ops: classic door: the vendor's ops; NULL otherwise
@@ -167,6 +170,9 @@ enum mdev_parent_state {
 struct mdev_parent_obj {
 	struct kref ref;
 	struct list_head next;
+	struct hlist_node by_dev;
+	struct hlist_node by_handle;
+	struct hlist_node by_name;
 	enum mdev_parent_state state;
 	struct device *dev;
 	const struct mdev_parent_ops *ops;

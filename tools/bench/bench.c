@@ -5,12 +5,14 @@
  *	bench SUBJECT create    CREATE DEVICES N...
  *	bench SUBJECT vfio      CREATE DEVICES
  *	bench SUBJECT pci       CREATE DEVICES
+ *	bench SUBJECT register  CREATE DEVICES SWITCH N
  *	bench SUBJECT unregister CREATE DEVICES SWITCH N...
  *	bench SUBJECT memory    CREATE DEVICES N
  *	bench SUBJECT parallel  CREATE DEVICES CREATE2 N
  *
  * CREATE is the file to write UUIDs to, DEVICES the folder where devices appear,
- * SWITCH the file that takes the parents off. Prints "SUBJECT WHAT N VALUE" lines,
+ * SWITCH the file that takes the parents off, N the number of devices, or of parents that
+ * there are besides. Prints "SUBJECT WHAT N VALUE" lines,
  * where a value is in nanoseconds unless said otherwise. Under
  * "qemu -icount shift=0" a nanosecond is an instruction. Uses no library but libc,
  * so that what is measured is the kernel.
@@ -156,6 +158,29 @@ static void bench_create(int argc, char **argv)
 		row("create", live, created / n);
 		row("remove", live, removed / n);
 	}
+}
+
+/* parents, of which a write of the file registers several */
+static void bench_register(char **argv)
+{
+	enum { ROUNDS = 20 };
+	long took = 0, start;
+	int fd, i;
+
+	close(create_fd);
+	fd = open(argv[0], O_WRONLY);
+	if (fd < 0)
+		die(argv[0], 0);
+	for (i = 0; i < ROUNDS; i++) {
+		if (pwrite(fd, "0", 1, 0) != 1)
+			die("unregister", i);
+		start = now();
+		if (pwrite(fd, "1", 1, 0) != 1)
+			die("register", i);
+		took += now() - start;
+	}
+	row("register", strtoul(argv[1], NULL, 10), took / (ROUNDS * BENCH_PARENTS));
+	close(fd);
 }
 
 static void bench_unregister(int argc, char **argv)
@@ -469,6 +494,8 @@ int main(int argc, char **argv)
 		bench_vfio();
 	else if (!strcmp(what, "pci"))
 		bench_pci();
+	else if (!strcmp(what, "register") && argc == 2)
+		bench_register(argv);
 	else if (!strcmp(what, "unregister") && argc > 1)
 		bench_unregister(argc, argv);
 	else if (!strcmp(what, "memory") && argc == 1)

@@ -24,7 +24,7 @@ stock=$(find /lib/modules -path '*/kernel/drivers/vfio/mdev/mdev.ko*')
 
 die() { echo "bench_guest: $*" >&2; exit 1; }
 
-# load SUBJECT: sets module, create, create2, devices and switch
+# load SUBJECT: sets module, create, create2, devices and switch. The module is given params.
 load() {
 	local vfio=0 class=/sys/class/mdev_bus
 
@@ -46,10 +46,12 @@ load() {
 		module_load vfio_mdev && module_load mdev_pci ;;
 	esac || die "cannot load mdev for $1"
 	if [ $module = bench_classic ] || [ $module = bench_pci ]; then
-		module_load $module
+		# shellcheck disable=SC2086 # several, or none
+		module_load $module $params
 	else
 		# modprobe would bring our mdev along
-		insmod "$(modinfo -n $module)" vfio=$vfio
+		# shellcheck disable=SC2086 # the same
+		insmod "$(modinfo -n $module)" vfio=$vfio $params
 	fi || die "cannot load $module"
 	create=$class/bench.0/mdev_supported_types/platform-bench/create
 	[ -e "$create" ] || create=$class/bench.0/create
@@ -78,6 +80,13 @@ bench() {
 	unload
 }
 
+# register SUBJECT N: with as many parents besides
+register() {
+	params=parents=$(($2 + 2))
+	bench "$1" register SWITCH "$2"
+	params=''
+}
+
 # sizes SUBJECT: of the modules, in bytes
 sizes() {
 	local name
@@ -90,7 +99,7 @@ sizes() {
 	unload
 }
 
-many=() few=()
+many=() few=() parents=(100 10000) params=''
 for n in "${live[@]}"; do
 	if ((n > 10000)); then many+=("$n"); else few+=("$n"); fi
 done
@@ -101,6 +110,9 @@ for subject in floor upstream modern classic; do
 	bench $subject create "${few[@]}"
 	bench $subject-vfio create "${few[@]}"
 	bench $subject unregister SWITCH 1 "${few[@]}"
+	for n in "${parents[@]}"; do
+		register $subject "$n"
+	done
 	bench $subject-vfio memory "${few[-1]}"
 	case $mode in
 	counted) sizes $subject-vfio ;;

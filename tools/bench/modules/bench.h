@@ -8,7 +8,8 @@
 
 #include <linux/vfio.h>
 
-#define BENCH_PARENTS		2
+#define BENCH_PARENTS		2	/* that are used, and registered again */
+#define BENCH_MAX_PARENTS	10100
 #define BENCH_REGION_SIZE	65536
 #define BENCH_MAX_PAGES		512
 
@@ -33,14 +34,18 @@
 
 /* the parents, and what each module does to offer devices of them */
 
-static struct platform_device *bench_parents[BENCH_PARENTS];
+static struct platform_device *bench_parents[BENCH_MAX_PARENTS];
+
+static unsigned int parents = BENCH_PARENTS;
+module_param(parents, uint, 0400);
+MODULE_PARM_DESC(parents, "how many there are, the others for nothing");
 
 static int bench_register(struct platform_device *parent);
 static void bench_unregister(struct platform_device *parent);
 
 static bool bench_registered = true;
 
-/* all parents at once; the time a write takes is that of unregistering */
+/* those that are used, at once; the time a write takes is that of unregistering */
 static int bench_registered_set(const char *val, const struct kernel_param *kp)
 {
 	bool old = bench_registered;
@@ -67,7 +72,9 @@ static int bench_add_parents(void)
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < BENCH_PARENTS; i++) {
+	if (parents < BENCH_PARENTS || parents > BENCH_MAX_PARENTS)
+		return -EINVAL;
+	for (i = 0; i < parents; i++) {
 		parent = platform_device_register_simple("bench", i, NULL, 0);
 		if (IS_ERR(parent)) {
 			ret = PTR_ERR(parent);
@@ -94,8 +101,8 @@ static void bench_remove_parents(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < BENCH_PARENTS; i++) {
-		if (bench_registered)
+	for (i = 0; i < parents; i++) {
+		if (bench_registered || i >= BENCH_PARENTS)
 			bench_unregister(bench_parents[i]);
 		platform_device_unregister(bench_parents[i]);
 	}

@@ -12,7 +12,7 @@ static struct bench_modern {
 	struct mdev_parent parent;
 	struct mdev_type type;
 	struct mdev_type *types[1];
-} bench_moderns[BENCH_PARENTS];
+} bench_moderns[BENCH_MAX_PARENTS];
 
 static int bench_probe(struct mdev_device *mdev)
 {
