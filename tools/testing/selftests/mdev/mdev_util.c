@@ -355,8 +355,9 @@ static int module_insert(const char *args)
 	uname(&uts);
 	snprintf(folder, sizeof(folder), "/lib/modules/%s", uts.release);
 	snprintf(name, sizeof(name), "%.*s", (int)len, args);
-	rest = line = depends_line(folder, name);
-	while (n < (int)ARRAY_SIZE(files) && (files[n] = strsep(&rest, " \n")))
+	line = depends_line(folder, name);
+	rest = line;
+	while (n < (int)ARRAY_SIZE(files) && (files[n] = strsep(&rest, "\n ")))
 		n += *files[n] != '\0';
 	while (n--) {
 		ret = file_load(folder, files[n], n ? "" : args + len + strspn(args + len, " "));
