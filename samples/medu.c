@@ -188,6 +188,19 @@ static bool medu_engine_alive(struct medu_engine *engine)
 	return (id & MEDU_ID_MASK) == (MEDU_ID_VALUE & MEDU_ID_MASK);
 }
 
+/*
+ * QEMU computes by the host's time. If the guest's leaps ahead when nothing is to be done, a
+ * wait may be over before QEMU has begun; this does not sleep.
+ */
+static int medu_engine_computed(struct medu_engine *engine)
+{
+	u32 val;
+
+	return readl_poll_timeout_atomic(engine->regs + MEDU_STATUS, val,
+					 !(val & MEDU_STATUS_COMPUTING), 1,
+					 MEDU_FACT_GRACE_US);
+}
+
 /* Wait for an operation that may still be under way. */
 static int medu_engine_settle(struct medu_engine *engine)
 {
@@ -203,7 +216,7 @@ static int medu_engine_settle(struct medu_engine *engine)
 		return ret;
 	return readl_poll_timeout(regs + MEDU_STATUS, val,
 				  !(val & MEDU_STATUS_COMPUTING), 1000,
-				  MEDU_RESET_US);
+				  MEDU_RESET_US) ? medu_engine_computed(engine) : 0;
 }
 
 /* Make the hardware ready, whatever state it is in. */
@@ -296,7 +309,6 @@ static int medu_engine_clear(struct medu_engine *engine, u64 tenant)
 
 static int medu_engine_factorial(struct medu_engine *engine, u32 n, u32 *result)
 {
-	u32 status;
 	int ret;
 
 	if (engine->broken)
@@ -306,12 +318,8 @@ static int medu_engine_factorial(struct medu_engine *engine, u32 n, u32 *result)
 	/* it multiplies one by one: a large number would take seconds */
 	writel(min_t(u32, n, MEDU_FACT_ZERO), engine->regs + MEDU_FACT);
 	ret = medu_engine_wait(engine, MEDU_STATUS, MEDU_STATUS_COMPUTING);
-	/* QEMU computes by the host's time, and the guest's may leap ahead */
 	if (ret == -ETIMEDOUT)
-		ret = readl_poll_timeout_atomic(engine->regs + MEDU_STATUS,
-						status,
-						!(status & MEDU_STATUS_COMPUTING),
-						1, MEDU_FACT_GRACE_US);
+		ret = medu_engine_computed(engine);
 	if (ret)
 		medu_engine_reset(engine, ret);
 	else

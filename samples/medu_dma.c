@@ -53,6 +53,7 @@
 #define MEDU_FACT_ZERO		34
 /* how long to wait for what it still does at a reset */
 #define MEDU_RESET_US		(1000 * USEC_PER_MSEC)
+#define MEDU_FACT_GRACE_US	(100 * USEC_PER_MSEC)
 
 /* A mediated device. */
 struct medu_dma {
@@ -263,14 +264,26 @@ static void medu_dma_config_written(struct mdev_pci *pci, unsigned int offset,
 static int medu_dma_settle(struct medu_engine *engine)
 {
 	u32 val;
+	int ret;
 
 	if (!medu_dma_alive(engine))
 		return -ENODEV;
-	return readl_poll_timeout(engine->regs + MEDU_DMA_CMD, val,
-				  !(val & MEDU_DMA_RUN), 1000, MEDU_RESET_US) ?:
-	       readl_poll_timeout(engine->regs + MEDU_STATUS, val,
-				  !(val & MEDU_STATUS_COMPUTING), 1000,
-				  MEDU_RESET_US);
+	ret = readl_poll_timeout(engine->regs + MEDU_DMA_CMD, val,
+				 !(val & MEDU_DMA_RUN), 1000, MEDU_RESET_US);
+	if (ret)
+		return ret;
+	ret = readl_poll_timeout(engine->regs + MEDU_STATUS, val,
+				 !(val & MEDU_STATUS_COMPUTING), 1000,
+				 MEDU_RESET_US);
+	/*
+	 * QEMU computes by the host's time. If the guest's leaps ahead when nothing is to be
+	 * done, this may be over before QEMU has begun; so do not sleep.
+	 */
+	if (ret)
+		ret = readl_poll_timeout_atomic(engine->regs + MEDU_STATUS, val,
+						!(val & MEDU_STATUS_COMPUTING),
+						1, MEDU_FACT_GRACE_US);
+	return ret;
 }
 
 /* Take it off the bus, and erase what a guest has left in it. */

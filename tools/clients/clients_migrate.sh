@@ -63,13 +63,16 @@ end() {
 	remove "${cards[$1]}"
 }
 
-# state REGEX: wait until the migration ends; fail if its state does not match
+# state REGEX: wait until the migration ends, or has sent nothing for 300 s; fail if its
+# state does not match
 state() {
-	local i now
+	local now sent was='' since=$SECONDS
 
-	for ((i = 0; i < 200; i++)); do
+	while ((SECONDS - since < 300)); do
 		tell $home 'info migrate'
 		sleep 1
+		sent=$(grep '^transferred ram' said$home)
+		[ "$sent" = "$was" ] || { was=$sent; since=$SECONDS; }
 		# once, as the answer may still be coming
 		now=$(sed -n 's/.*tatus:[[:space:]]*\([a-z]*\).*/\1/p' said$home | head -n 1)
 		[[ ! $now =~ ^($1)$ ]] || return 0
@@ -88,7 +91,7 @@ figures() {
 # other [TYPE [QEMUARG]...]: start the destination
 other() {
 	start $((1 - home)) "${1:-$card}" -incoming defer "${@:2}" &&
-		tell $((1 - home)) "migrate_incoming unix:$PWD/socket" && soon '[ -S socket ]'
+		tell $((1 - home)) "migrate_incoming unix:$PWD/socket" && soon '[ -S socket ]' 1500
 }
 
 set_parameter() { tell $home "migrate_set_parameter $1 $2"; }
@@ -171,7 +174,9 @@ test_migrate() {
 	op "start, mtty-2, by $by" 'start 0' up 'ask "cards 0x4348 2 IO-APIC"' || return
 	if ! can_log; then
 		op 'migrate: refused, as this VFIO cannot report what is dirty' \
-			'tell 0 "migrate -d unix:$PWD/socket"; sleep 5; cat said0 qemu0.log' \
+			'tell 0 "migrate -d unix:$PWD/socket"
+				soon "grep -q \"dirty tracking\" said0 qemu0.log" 1500
+				cat said0 qemu0.log' \
 			'says "dirty tracking"' 'ask "cards 0x4348 2 IO-APIC"'
 		end 0
 		return

@@ -35,9 +35,10 @@ command_of() {
 # asked TEXT: what the document has for TEXT
 asked() { eval "$(command_of "$1" || echo false)"; }
 
-# watched TEXT COMMAND: the same, of one that watches COMMAND until interrupted
+# watched TEXT COMMAND [REGEX]: the same, of one that watches COMMAND until interrupted;
+# what it says by itself is REGEX
 watched() {
-	local command watcher _
+	local command watcher wanted=${3-} _
 
 	command=$(command_of "$1") || return
 	# a group of its own, for the interrupt to be as from a terminal
@@ -47,11 +48,10 @@ watched() {
 	set +m
 	# set up, and waiting for events: bpftrace takes its time
 	soon 'grep -q poll /proc/$watcher/wchan &&
-		ls -l /proc/$watcher/fd | grep -q perf_event' 300
+		ls -l /proc/$watcher/fd | grep -q perf_event' 1500 || return
 	sleep 1
 	eval "$2"
-	# no file says that it has read what happened: thirty times its interval
-	sleep 3
+	soon 'grep -qE "$wanted" "$said"' 1500
 	# bpftrace forgets one that does not interrupt its epoll_wait()
 	for _ in {1..12}; do
 		kill -INT -- -"$watcher"
@@ -88,17 +88,19 @@ else
 fi
 
 tool linux-perf
+waits="mdev:mdev_wait\(uuid: \"$UUID\", pid: $PID.*comm: \"demo_client\""
 # the holder closes nothing, so this one waits until it is killed
 op 'who keeps a remove from returning?' \
-	'watched "Who keeps a parent" "timeout 2 sh -c \"echo 1 >$mdev/remove\""' \
-	'says "mdev:mdev_wait\(uuid: \"$UUID\", pid: $PID.*comm: \"demo_client\""' \
-	'[ -e "$mdev" ]'
+	'watched "Who keeps a parent" "echo 1 >$mdev/remove & remover=\$!" "$waits"' \
+	'says "$waits"' '[ -e "$mdev" ]'
+kill $remover
+wait $remover
 kill $PID
 wait $PID
+closes="mdev:mdev_close\(uuid: \"$UUID\", .*comm: \"demo_client\""
 op 'who opens and closes devices?' \
-	'watched "Who opens and closes" "./demo_client info $UUID"' \
-	'says "mdev:mdev_open\(uuid: \"$UUID\", .*comm: \"demo_client\""' \
-	'says "mdev:mdev_close\(uuid: \"$UUID\", .*comm: \"demo_client\""'
+	'watched "Who opens and closes" "./demo_client info $UUID" "$closes"' \
+	'says "mdev:mdev_open\(uuid: \"$UUID\", .*comm: \"demo_client\""' 'says "$closes"'
 
 tool trace-cmd
 op 'why did create fail?' 'asked "Why did create fail?"' \
@@ -109,7 +111,8 @@ op 'which ioctl is slow?' \
 	'watched "Which ioctl is slow?" "./demo_client info $UUID"' \
 	'says "^@\[15211\]: count [1-9][0-9]*, average [1-9][0-9]*, total"'
 op 'which device is this fd, without help of VFIO?' \
-	'watched "Which descriptor belongs to which device" "./demo_client info $UUID"' \
+	'watched "Which descriptor belongs to which device" "./demo_client info $UUID" \
+		"^[0-9]+ [0-9]+ $UUID$"' \
 	'says "^[0-9]+ [0-9]+ $UUID$"'
 
 echo 1 >$mdev/remove

@@ -48,7 +48,7 @@ mkfifo monitor.in monitor.out serial.in && : >serial || exit
 exec 5<>monitor.in 6<>serial.in 7<>monitor.out
 qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
 	-machine pc -accel tcg -icount shift=1 -m 256M -kernel vmlinux -initrd initrd \
-	-append 'console=tty0 console=ttyS0 quiet panic=-1 no_timer_check mitigations=off nokaslr' \
+	-append 'console=ttyS0 panic=-1 no_timer_check mitigations=off nokaslr' \
 	-device "vfio-pci,id=disp0,sysfsdev=/sys/bus/mdev/devices/$uuid,display=on" \
 	-chardev stdio,id=serial,signal=off -serial chardev:serial \
 	-chardev pipe,id=monitor,path=monitor -mon chardev=monitor \

@@ -74,7 +74,7 @@ says() { grep -qE "$1" "$said"; }
 soon() {
 	local i
 
-	for ((i = 0; i < ${2:-100}; i++)); do
+	for ((i = 0; i < ${2:-600}; i++)); do
 		eval "$1" && return
 		sleep 0.2
 	done

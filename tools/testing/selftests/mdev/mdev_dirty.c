@@ -732,7 +732,7 @@ TEST_F(dirty, many_readers)
 static struct {
 	struct client *c;
 	atomic_bool stop;
-	atomic_int writes, errors;
+	atomic_int reports, writes, errors;
 } writer;
 
 static void *write_around(void *arg)
@@ -829,16 +829,17 @@ static void *start_around(void *arg)
 static void *report_around(void *arg)
 {
 	static uint64_t maps[2][MAPPINGS * 1024 / 64 + PAGE_MAX / 8];
-	int ret, n = 0;
+	int ret;
 
 	while (!writer.stop) {
 		ret = report_of(writer.c->vc.device, IOVA, ALL, PAGE,
 				maps[(uintptr_t)arg]);
 		if (ret && ret != -EINVAL)
 			writer.errors++;
-		n += !ret;
+		if (!ret)
+			writer.reports++;
 	}
-	return (void *)(uintptr_t)n;
+	return NULL;
 }
 
 TEST_F(dirty, stopped_while_reported)
@@ -847,23 +848,21 @@ TEST_F(dirty, stopped_while_reported)
 		report_around, report_around, start_around, start_around, write_around,
 	};
 	pthread_t threads[ARRAY_SIZE(jobs)];
-	int reports = 0;
 	unsigned int i;
-	void *ret;
+	long end;
 
 	writer.c = &self->c;
 	for (i = 0; i < ARRAY_SIZE(jobs); i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, jobs[i],
 					    (void *)(uintptr_t)i));
-	sleep_ms(1000);
+	for (end = now_ms() + 1000; goes_on(end, writer.reports);)
+		sleep_ms(10);
 	writer.stop = true;
-	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
-		pthread_join(threads[i], &ret);
-		reports += (uintptr_t)ret;
-	}
+	for (i = 0; i < ARRAY_SIZE(jobs); i++)
+		pthread_join(threads[i], NULL);
 	EXPECT_EQ(0, writer.errors);
-	EXPECT_LT(0, reports);
-	printf("# %d reports, %d writes\n", reports, writer.writes);
+	EXPECT_LT(0, writer.reports);
+	printf("# %d reports, %d writes\n", writer.reports, writer.writes);
 }
 
 TEST_HARNESS_MAIN

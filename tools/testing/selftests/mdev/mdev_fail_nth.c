@@ -505,12 +505,21 @@ static int sweep_all(const struct sweep *s)
 {
 	char *before, *all;
 	unsigned int hits = 0;
+	bool same;
 	int bad;
 
-	/* what goes late is gone */
-	sleep_ms(RELEASE_MS);
-	before = state(false);
+	/* what goes late is gone, and what that releases */
 	all = state(true);
+	for (;;) {
+		sleep_ms(RELEASE_MS);
+		before = all;
+		all = state(true);
+		same = !strcmp(before, all);
+		free(before);
+		if (same)
+			break;
+	}
+	before = state(false);
 
 	/* without a failure; also for what is only allocated once */
 	nth = 0;

@@ -1419,8 +1419,8 @@ static void pin_own(struct worker *w, struct hold *use, struct mapping *m)
 	};
 	int ret;
 
-	/* the vendor may have been kept from unpinning for longer than VFIO waits */
-	wait_for((ret = dma_range(use, TEST_DMA_PIN, iova, NPAGES)) != -EBUSY);
+	/* the vendors may have been kept from unpinning, one after the other */
+	wait_longer(5 * WAIT_MS, (ret = dma_range(use, TEST_DMA_PIN, iova, NPAGES)) != -EBUSY);
 	want(&w->op, ret, NPAGES);
 	m->byte = pick(w, 256);
 	want(&w->op, dma_fill(use, iova, m->byte), 0);

@@ -775,10 +775,10 @@ int uevent_open(void)
 int uevent_next(int fd, const char *path, struct uevent *ev)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	long end = now_ms() + WAIT_MS;
+	long end = now_ms() + WAIT_MS, left = WAIT_MS;
 	ssize_t len;
 
-	while (poll(&pfd, 1, end - now_ms()) > 0) {
+	while (poll(&pfd, 1, left) > 0) {
 		len = recv(fd, ev->buf, sizeof(ev->buf) - 1, 0);
 		if (len < 0)
 			return -errno;
@@ -787,6 +787,9 @@ int uevent_next(int fd, const char *path, struct uevent *ev)
 		/* "action@path", then variables, each ended by a NUL */
 		if (strstr(ev->buf, path))
 			return 0;
+		left = end - now_ms();
+		if (left < 0)
+			left = 0;	/* less would be for ever */
 	}
 	return -ETIMEDOUT;
 }

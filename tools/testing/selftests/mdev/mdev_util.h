@@ -105,11 +105,18 @@ void sleep_ms(long ms);
  * late (4 s), and twice over, may take, and less than TEST_TIMEOUT_DEFAULT.
  */
 #define WAIT_MS		30000
-#define wait_for(expr) ({						\
+#define wait_for(expr)	wait_longer(WAIT_MS, expr)
+/* The last look comes after the limit: the machine may have stood still. */
+#define wait_longer(limit, expr) ({					\
 	long _start = now_ms(), _ms;					\
 	bool _seen;							\
-	while (!(_seen = (expr)) && (_ms = now_ms() - _start) < WAIT_MS) \
+	for (;;) {							\
+		_ms = now_ms() - _start;				\
+		_seen = (expr);						\
+		if (_seen || _ms >= (limit))				\
+			break;						\
 		sleep_ms(5 + _ms / 16);					\
+	}								\
 	_seen; })
 /*
  * For what runs until @end: until then, and then until @expr, too, so that what
