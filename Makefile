@@ -53,7 +53,7 @@ help:
 	@echo '  make check          before each patch: lint, documents, make install, clients,'
 	@echo '                      and all selftests on the stock 6.1, 6.12 and 7.3: about 12'
 	@echo '                      minutes'
-	@echo '  make check-tree     the tests on the newest kernel with all checkers on,'
+	@echo '  make check-tree     the tests on the newest kernel with checkers for all faults,'
 	@echo '                      KUnit, late binding, the hammer: about 30 minutes, and 15'
 	@echo '                      more the first time, when that kernel is built'
 	@echo '  make selftests      run the selftests; TESTS="names" picks some, KERNELS lists'
@@ -158,13 +158,15 @@ quick:
 # Without the clients that run a guest in the guest: those take too long.
 check:
 	@tools/testing/check --kernels '$(KERNELS)' \
-		--also 'install lint docs tracers clients verdicts'
+		--also 'install lint docs tracers clients verdicts' \
+		$(if $(filter check-tree,$(MAKECMDGOALS)),--ahead 'newest newest-leaks newest-y')
 
 check-tree:
-	@tools/testing/check --kernels newest --also 'late-m late-y'
+	@tools/testing/check --kernels 'newest newest-leaks' \
+		--also 'late-m late-y late-leaks'
 
 soak:
-	@tools/testing/soak $(KERNEL) $(N) $(SEED)
+	@tools/testing/soak '$(KERNEL)' $(N) $(SEED)
 
 selftests:
 	@tools/testing/check --kernels '$(KERNELS)' $(TESTS)

@@ -139,6 +139,9 @@ use_suite() {
 	[ -z "$2" ] || apt_opts+=(-o APT::Architecture="$2" -o APT::Architectures="$2"
 		-o Dir::State::status=/dev/null)
 	[ "$(find "$dir/stamp" -mtime -1 2>/dev/null)" ] && return
+	exec 7>"$dir/lock"
+	flock 7
+	[ ! "$(find "$dir/stamp" -mtime -1 2>/dev/null)" ] || { exec 7>&-; return; }
 	say "refreshing the package lists of $1${2:+ for $2} ..."
 	if apt-get "${apt_opts[@]}" -q -o Acquire::http::Timeout=20 update \
 		>"$cache/apt.$me.log" 2>&1; then
@@ -146,6 +149,7 @@ use_suite() {
 	else
 		say "cannot refresh them: see $cache/apt.$me.log"
 	fi
+	exec 7>&-
 }
 
 # uapi DIR: the headers for user space of what VFIO is now. The distribution's libc
