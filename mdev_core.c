@@ -3,6 +3,7 @@
  * Parents: registration by either door, the list of them, and the end of one.
  */
 #include <linux/hashtable.h>
+#include <linux/jhash.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -52,9 +53,10 @@ void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg)
 	mutex_unlock(&mdev_parents_lock);
 }
 
-static u32 mdev_name_hash(const char *name)
+/* Vendors have their devices in arrays, in whose addresses a multiplication finds patterns. */
+static u32 mdev_key(const void *ptr)
 {
-	return full_name_hash(NULL, name, strlen(name));
+	return jhash(&ptr, sizeof(ptr), 0);
 }
 
 static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
@@ -63,7 +65,7 @@ static struct mdev_parent_obj *mdev_parent_find(struct device *dev)
 
 	lockdep_assert_held(&mdev_parents_lock);
 
-	hash_for_each_possible(mdev_parents_by_dev, parent, by_dev, (unsigned long)dev)
+	hash_for_each_possible(mdev_parents_by_dev, parent, by_dev, mdev_key(dev))
 		if (parent->dev == dev)
 			return parent;
 	return NULL;
@@ -77,7 +79,7 @@ mdev_parent_find_handle(const struct mdev_parent *handle)
 	lockdep_assert_held(&mdev_parents_lock);
 
 	hash_for_each_possible(mdev_parents_by_handle, parent, by_handle,
-			       (unsigned long)handle)
+			       mdev_key(handle))
 		if (parent->handle == handle)
 			return parent;
 	return NULL;
@@ -91,8 +93,9 @@ static bool mdev_parent_may_link(struct mdev_parent_obj *parent)
 	lockdep_assert_held(&mdev_parents_lock);
 
 	hash_for_each_possible(mdev_parents_by_name, other, by_name,
-			       mdev_name_hash(parent->name))
-		if (!strcmp(other->name, parent->name))
+			       parent->name_hash)
+		if (other->name_hash == parent->name_hash &&
+		    !strcmp(other->name, parent->name))
 			return false;
 	return true;
 }
@@ -116,6 +119,8 @@ static struct mdev_parent_obj *mdev_parent_alloc(struct device *dev, bool late)
 		mdev_parent_put(parent);
 		return ERR_PTR(-ENOMEM);
 	}
+
+	parent->name_hash = full_name_hash(NULL, parent->name, strlen(parent->name));
 
 	parent->state = MDEV_PARENT_SETUP;
 	parent->dev = dev;
@@ -145,14 +150,14 @@ static int mdev_parent_reserve(struct mdev_parent_obj *parent)
 	/* dropped in mdev_parent_forget() */
 	get_device(parent->dev);
 	list_add_tail(&parent->next, &mdev_parents);
-	hash_add(mdev_parents_by_dev, &parent->by_dev, (unsigned long)parent->dev);
+	hash_add(mdev_parents_by_dev, &parent->by_dev, mdev_key(parent->dev));
 	if (parent->handle)
 		hash_add(mdev_parents_by_handle, &parent->by_handle,
-			 (unsigned long)parent->handle);
+			 mdev_key(parent->handle));
 	parent->class_link = mdev_parent_may_link(parent);
 	if (parent->class_link)
 		hash_add(mdev_parents_by_name, &parent->by_name,
-			 mdev_name_hash(parent->name));
+			 parent->name_hash);
 	mutex_unlock(&mdev_parents_lock);
 	return 0;
 }
@@ -207,8 +212,14 @@ static int mdev_parent_link(struct mdev_parent_obj *parent)
 
 static void mdev_parent_unlink(struct mdev_parent_obj *parent)
 {
-	if (parent->class_link)
-		class_compat_remove_link(mdev_bus_class, &parent->stand_in);
+	if (!parent->class_link)
+		return;
+	class_compat_remove_link(mdev_bus_class, &parent->stand_in);
+	/* who registers that name while types are still being read has the link */
+	mutex_lock(&mdev_parents_lock);
+	hash_del(&parent->by_name);
+	parent->class_link = false;
+	mutex_unlock(&mdev_parents_lock);
 }
 
 /* Both doors lead here. Forgets the parent if it fails. */
@@ -236,7 +247,8 @@ static int mdev_parent_publish(struct mdev_parent_obj *parent)
 	}
 
 	mutex_lock(&mdev_parents_lock);
-	parent->state = MDEV_PARENT_READY;
+	/* pairs with the read in mdev_parent_leaving() */
+	WRITE_ONCE(parent->state, MDEV_PARENT_READY);
 	mutex_unlock(&mdev_parents_lock);
 
 	dev_info(dev, "mdev: registered\n");
@@ -317,6 +329,9 @@ void mdev_parent_remove_classic(struct device *dev)
 
 	mutex_lock(&mdev_parents_lock);
 	parent = mdev_parent_find(dev);
+	/* what came by the other door leaves by it */
+	if (parent && parent->handle)
+		parent = NULL;
 	claimed = mdev_parent_claim(parent);
 	mutex_unlock(&mdev_parents_lock);
 

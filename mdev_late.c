@@ -16,6 +16,7 @@
 #include <linux/debugfs.h>
 #include <linux/export.h>
 #include <linux/init.h>
+#include <linux/jhash.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -29,6 +30,12 @@ static struct mdev_late mdev_late_vendors = {
 	.wait		= __WAIT_QUEUE_HEAD_INITIALIZER(mdev_late_vendors.wait),
 };
 
+/* Vendors have their devices in arrays, in whose addresses a multiplication finds patterns. */
+static u32 mdev_late_key(const void *ptr)
+{
+	return jhash(&ptr, sizeof(ptr), 0);
+}
+
 static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 					      const void *key)
 {
@@ -36,7 +43,7 @@ static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 
 	lockdep_assert_held(&late->lock);
 
-	hash_for_each_possible(late->entries, entry, by_key, (unsigned long)key)
+	hash_for_each_possible(late->entries, entry, by_key, mdev_late_key(key))
 		if (entry->key == key)
 			return entry;
 	return NULL;
@@ -50,11 +57,10 @@ static struct mdev_late_entry *
 mdev_late_find_handle(struct mdev_late *late, const struct mdev_parent *handle)
 {
 	struct mdev_late_entry *entry;
-	int bucket;
 
 	lockdep_assert_held(&late->lock);
 
-	hash_for_each(late->entries, bucket, entry, by_key)
+	hash_for_each_possible(late->handles, entry, by_handle, mdev_late_key(handle))
 		if (entry->parent == handle)
 			return entry;
 	return NULL;
@@ -91,6 +97,8 @@ static void mdev_late_forget(struct mdev_late *late,
 
 	list_del(&entry->next);
 	hash_del(&entry->by_key);
+	if (entry->parent)
+		hash_del(&entry->by_handle);
 	/* mdev_late_stop() may be waiting for this one */
 	wake_up_all(&late->wait);
 	mutex_unlock(&late->lock);
@@ -141,10 +149,13 @@ int mdev_late_register(struct mdev_late *late,
 
 	/* dropped in mdev_late_forget() */
 	get_device(entry->dev);
-	hash_add(late->entries, &entry->by_key, (unsigned long)entry->key);
-	/* vendors read it after they have registered */
-	if (entry->parent)
+	hash_add(late->entries, &entry->by_key, mdev_late_key(entry->key));
+	if (entry->parent) {
+		hash_add(late->handles, &entry->by_handle,
+			 mdev_late_key(entry->parent));
+		/* vendors read it after they have registered */
 		entry->parent->dev = entry->dev;
+	}
 
 	if (!late->ready) {
 		entry->state = MDEV_LATE_PENDING;

@@ -76,7 +76,8 @@ enum mdev_late_state {
 /**
  * struct mdev_late_entry - a registration of a built-in vendor
  * @next: in one of the queue's lists
- * @by_key: in the queue's hash table
+ * @by_key: in the queue's table of all
+ * @by_handle: modern door: in that by @parent
  * @state: see enum mdev_late_state
  * @error: errno of the failed registration; written only by the task that has set BUSY
  * @kind: which of the arguments below are used
@@ -92,6 +93,7 @@ enum mdev_late_state {
 struct mdev_late_entry {
 	struct list_head next;
 	struct hlist_node by_key;
+	struct hlist_node by_handle;
 	enum mdev_late_state state;
 	int error;
 	enum mdev_late_kind kind;
@@ -123,6 +125,7 @@ struct mdev_late_core {
  * @pending: entries that mdev was not asked to register, in order of registration
  * @bound: those that it was asked to register, in that order
  * @entries: all of them, by key
+ * @handles: those of the modern door, by the vendor's handle
  * @wait: for an entry that is BUSY
  */
 struct mdev_late {
@@ -132,6 +135,7 @@ struct mdev_late {
 	struct list_head pending;
 	struct list_head bound;
 	DECLARE_HASHTABLE(entries, 7);
+	DECLARE_HASHTABLE(handles, 7);
 	wait_queue_head_t wait;
 };
 

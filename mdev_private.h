@@ -156,7 +156,9 @@ enum mdev_parent_state {
  * @unreg_sem: see "Locks" above
  * @available: modern door without get_available: instances left
  * @name: the name of @dev at registration; it may have been renamed since
- * @class_link: it has the link of that name in /sys/class/mdev_bus
+ * @name_hash: what the table by names has @name under
+ * @class_link: it has the link of that name in /sys/class/mdev_bus, from registration
+ *	until the link is removed
  * @stand_in: what that link is made for, as @dev can be renamed
  * @types_kobj: the directory mdev_supported_types
  * @types: all types; they do not change while unreg_sem is held for read
@@ -182,6 +184,7 @@ struct mdev_parent_obj {
 	struct rw_semaphore unreg_sem;
 	atomic_t available;
 	char *name;
+	u32 name_hash;
 	bool class_link;
 	struct device stand_in;
 	struct kobject *types_kobj;

@@ -60,7 +60,8 @@ EXPORT_SYMBOL(mdev_register_device_abi);
  * -ENODEV. Removes all mediated devices of @dev: those that are open are asked
  * for with @request and waited for, however long that takes; a line in the log
  * says who holds them. When this returns, @dev and the ops are not used any more. Does
- * nothing, but for a line in the log, if @dev is not registered.
+ * nothing, but for a line in the log, if @dev is not registered, or by
+ * mdev_register_parent().
  *
  * Context: process context, sleeps; not from within a callback of the ops.
  */

@@ -824,6 +824,9 @@ static void unregister_unregistered(struct kunit *test)
 	expect_nothing(test, v, refs);
 
 	KUNIT_ASSERT_EQ(test, 0, vendor_register(v));
+	/* what came by the other door stays */
+	mdev_unregister_device(v->dev);
+	expect_registered(test, v);
 	vendor_unregister(v);
 	mdev_unregister_device(v->dev);
 	mdev_unregister_parent(&v->parent);

@@ -45,7 +45,7 @@ static void bench_unregister(struct platform_device *parent);
 
 static bool bench_registered = true;
 
-/* those that are used, at once; the time a write takes is that of unregistering */
+/* those that are used, at once; the time a write takes is that of registering */
 static int bench_registered_set(const char *val, const struct kernel_param *kp)
 {
 	bool old = bench_registered;
