@@ -93,8 +93,8 @@ waits="mdev:mdev_wait\(uuid: \"$UUID\", pid: $PID.*comm: \"demo_client\""
 op 'who keeps a remove from returning?' \
 	'watched "Who keeps a parent" "echo 1 >$mdev/remove & remover=\$!" "$waits"' \
 	'says "$waits"' '[ -e "$mdev" ]'
-kill $remover
-wait $remover
+kill "$remover"
+wait "$remover"
 kill $PID
 wait $PID
 closes="mdev:mdev_close\(uuid: \"$UUID\", .*comm: \"demo_client\""

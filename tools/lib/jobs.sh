@@ -131,7 +131,7 @@ job_report() {
 	mapfile -t -O "${#failures[@]}" failures < <(
 		sed -n "s/^FAIL: /$1: /p" "$tmp/$1.err")
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
-	table+=("$(printf '%-14s %7s %7s %7s %7s' "$1" "$seconds" "$ok" "$bad" "$skips")")
+	table+=("$(printf '%-19s %7s %7s %7s %7s' "$1" "$seconds" "$ok" "$bad" "$skips")")
 	say "$1: $ok passed, $bad failed, $skips skipped, in $seconds s"
 	grep '# SKIP' "$tmp/$1.out" | sed "s/^/$1: /"
 }
@@ -180,7 +180,7 @@ jobs_run() {
 		fi
 	done
 
-	printf '\n%-14s %7s %7s %7s %7s\n' part seconds passed failed skipped
+	printf '\n%-19s %7s %7s %7s %7s\n' part seconds passed failed skipped
 	printf '%s\n' "${table[@]}"
 	((${#failures[@]})) && printf '%s\n' '' "${failures[@]}"
 	echo "$passed passed, $failed failed, $skipped skipped, in $((SECONDS - start)) s"

@@ -419,8 +419,12 @@ static bool leaks(void)
 	char buf[4096];
 	int i, ret;
 
-	if (!getenv("MDEV_FAIL_NTH_LEAKS") || !file_exists(KMEMLEAK))
+	if (!getenv("MDEV_FAIL_NTH_LEAKS"))
 		return false;
+	if (!file_exists(KMEMLEAK)) {
+		printf("# this kernel has no kmemleak\n");
+		return true;
+	}
 	/* it ignores anything younger */
 	sleep_ms(6000);
 	for (i = 0; i < 2; i++)
