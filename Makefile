@@ -54,7 +54,7 @@ help:
 	@echo '                      and all selftests on the stock 6.1, 6.12 and 7.3: about 12'
 	@echo '                      minutes'
 	@echo '  make check-tree     the tests on the newest kernel with checkers for all faults,'
-	@echo '                      KUnit, late binding, the hammer: about 26 minutes, and 20'
+	@echo '                      KUnit, late binding, the hammer: about 24 minutes, and 20'
 	@echo '                      more the first time, when three kernels are built'
 	@echo '  make selftests      run the selftests; TESTS="names" picks some, KERNELS lists'
 	@echo '                      the kernels: "$(KERNELS)" by default, and newest, which'

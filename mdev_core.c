@@ -3,7 +3,6 @@
  * Parents: registration by either door, the list of them, and the end of one.
  */
 #include <linux/hashtable.h>
-#include <linux/jhash.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -51,12 +50,6 @@ void mdev_parents_for_each(void (*fn)(struct mdev_parent_obj *parent, void *arg)
 	list_for_each_entry(parent, &mdev_parents, next)
 		fn(parent, arg);
 	mutex_unlock(&mdev_parents_lock);
-}
-
-/* Vendors have their devices in arrays, in whose addresses a multiplication finds patterns. */
-static u32 mdev_key(const void *ptr)
-{
-	return jhash(&ptr, sizeof(ptr), 0);
 }
 
 static struct mdev_parent_obj *mdev_parent_find(struct device *dev)

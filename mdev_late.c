@@ -16,7 +16,6 @@
 #include <linux/debugfs.h>
 #include <linux/export.h>
 #include <linux/init.h>
-#include <linux/jhash.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -30,12 +29,6 @@ static struct mdev_late mdev_late_vendors = {
 	.wait		= __WAIT_QUEUE_HEAD_INITIALIZER(mdev_late_vendors.wait),
 };
 
-/* Vendors have their devices in arrays, in whose addresses a multiplication finds patterns. */
-static u32 mdev_late_key(const void *ptr)
-{
-	return jhash(&ptr, sizeof(ptr), 0);
-}
-
 static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 					      const void *key)
 {
@@ -43,7 +36,7 @@ static struct mdev_late_entry *mdev_late_find(struct mdev_late *late,
 
 	lockdep_assert_held(&late->lock);
 
-	hash_for_each_possible(late->entries, entry, by_key, mdev_late_key(key))
+	hash_for_each_possible(late->entries, entry, by_key, mdev_key(key))
 		if (entry->key == key)
 			return entry;
 	return NULL;
@@ -60,7 +53,7 @@ mdev_late_find_handle(struct mdev_late *late, const struct mdev_parent *handle)
 
 	lockdep_assert_held(&late->lock);
 
-	hash_for_each_possible(late->handles, entry, by_handle, mdev_late_key(handle))
+	hash_for_each_possible(late->handles, entry, by_handle, mdev_key(handle))
 		if (entry->parent == handle)
 			return entry;
 	return NULL;
@@ -149,10 +142,10 @@ int mdev_late_register(struct mdev_late *late,
 
 	/* dropped in mdev_late_forget() */
 	get_device(entry->dev);
-	hash_add(late->entries, &entry->by_key, mdev_late_key(entry->key));
+	hash_add(late->entries, &entry->by_key, mdev_key(entry->key));
 	if (entry->parent) {
 		hash_add(late->handles, &entry->by_handle,
-			 mdev_late_key(entry->parent));
+			 mdev_key(entry->parent));
 		/* vendors read it after they have registered */
 		entry->parent->dev = entry->dev;
 	}

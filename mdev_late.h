@@ -9,6 +9,7 @@
 #define MDEV_LATE_H
 
 #include <linux/hashtable.h>
+#include <linux/jhash.h>
 #include <linux/list.h>
 #include <linux/mdev.h>
 #include <linux/mutex.h>
@@ -49,6 +50,15 @@ static inline bool mdev_parent_args_valid(const struct mdev_parent *parent,
 static inline bool mdev_driver_valid(const struct mdev_driver *drv)
 {
 	return drv && drv->device_api;
+}
+
+/*
+ * What tables have a pointer of a vendor under. Vendors have their devices in arrays, in whose
+ * addresses a multiplication, as in hash_ptr(), finds patterns.
+ */
+static inline u32 mdev_key(const void *ptr)
+{
+	return jhash(&ptr, sizeof(ptr), 0);
 }
 
 /* what a built-in vendor registers */
