@@ -115,7 +115,7 @@ void sleep_ms(long ms);
 		_seen = (expr);						\
 		if (_seen || _ms >= (limit))				\
 			break;						\
-		sleep_ms(5 + _ms / 16);					\
+		sleep_ms(5 + _ms / 4);					\
 	}								\
 	_seen; })
 /*
