@@ -37,7 +37,7 @@ FIXTURE(modern) {
 
 FIXTURE_SETUP(modern)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev_test_modern"));
 	uuid_next(self->uuid);
 	uuid_next(self->other);
@@ -45,7 +45,7 @@ FIXTURE_SETUP(modern)
 
 FIXTURE_TEARDOWN(modern)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -341,7 +341,7 @@ FIXTURE_SETUP(classic)
 {
 	int i;
 
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	if (module_load("mnull request=1 instances=3"))
 		SKIP(return, "this mdev has no classic door");
 	for (i = 0; i < 3; i++)
@@ -350,7 +350,7 @@ FIXTURE_SETUP(classic)
 
 FIXTURE_TEARDOWN(classic)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 

@@ -119,7 +119,7 @@ FIXTURE_SETUP(device)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load(variant->args));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -127,7 +127,7 @@ FIXTURE_SETUP(device)
 
 FIXTURE_TEARDOWN(device)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -396,7 +396,7 @@ FIXTURE_SETUP(busy)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -406,7 +406,7 @@ FIXTURE_SETUP(busy)
 FIXTURE_TEARDOWN(busy)
 {
 	vfio_close(&self->vc);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -487,7 +487,7 @@ FIXTURE_SETUP(unplug)
 {
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull request=1"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -503,7 +503,7 @@ FIXTURE_TEARDOWN(unplug)
 {
 	kill(self->holder, SIGKILL);
 	kill(self->remover, SIGKILL);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -701,7 +701,7 @@ FIXTURE_SETUP(held)
 		SKIP(return, "no iommufd in this kernel");
 	if (!variant->iommufd && !memory_that_never_comes(1 << 12))
 		SKIP(return, "no userfaultfd in this kernel");
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load(variant->request ? "mnull request=1" : "mnull"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -724,7 +724,7 @@ FIXTURE_TEARDOWN(held)
 	if (self->holder > 0)
 		holder_stop(self->holder);
 	close(self->kmsg);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	EXPECT_EQ(0, mdev_leftovers());
 }
 
@@ -1202,7 +1202,7 @@ static int names(void **tree, bool add)
 
 FIXTURE_SETUP(names)
 {
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	/* what it depends on stays */
 	ASSERT_EQ(0, module_load(variant->args));
 	ASSERT_EQ(0, module_unload(variant->module));
@@ -1213,7 +1213,7 @@ FIXTURE_SETUP(names)
 FIXTURE_TEARDOWN(names)
 {
 	tdestroy(self->tree, free);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_F(names, are_free_after_unload)

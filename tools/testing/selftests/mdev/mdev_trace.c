@@ -117,7 +117,7 @@ FIXTURE(core) {
 FIXTURE_SETUP(core)
 {
 	mounts();
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev"));
 	if (!have_events())
 		SKIP(return, "no event tracing in this kernel");
@@ -128,7 +128,7 @@ FIXTURE_SETUP(core)
 
 FIXTURE_TEARDOWN(core)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	/* gone with the module, if it is one */
 	trace_enable(false);
 }
@@ -307,7 +307,7 @@ FIXTURE_SETUP(fd)
 	if (!vfio_use_iommufd(variant->iommufd))
 		SKIP(return, "no iommufd in this kernel");
 	mounts();
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mnull"));
 	uuid_next(self->uuid);
 	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
@@ -322,7 +322,7 @@ FIXTURE_SETUP(fd)
 FIXTURE_TEARDOWN(fd)
 {
 	vfio_close(&self->vc);
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 	trace_enable(false);
 }
 
@@ -576,7 +576,7 @@ FIXTURE(debugfs) {
 FIXTURE_SETUP(debugfs)
 {
 	mounts();
-	ASSERT_EQ(0, modules_reset());
+	ASSERT_EQ(0, vendors_reset());
 	ASSERT_EQ(0, module_load("mdev"));
 	if (!have_debugfs())
 		SKIP(return, "no debugfs in this kernel");
@@ -585,7 +585,7 @@ FIXTURE_SETUP(debugfs)
 
 FIXTURE_TEARDOWN(debugfs)
 {
-	EXPECT_EQ(0, modules_reset());
+	EXPECT_EQ(0, vendors_reset());
 }
 
 TEST_F(debugfs, parents)
