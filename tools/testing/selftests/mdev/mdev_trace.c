@@ -576,7 +576,7 @@ FIXTURE(debugfs) {
 FIXTURE_SETUP(debugfs)
 {
 	mounts();
-	ASSERT_EQ(0, vendors_reset());
+	ASSERT_EQ(0, modules_reset());
 	ASSERT_EQ(0, module_load("mdev"));
 	if (!have_debugfs())
 		SKIP(return, "no debugfs in this kernel");
@@ -585,7 +585,7 @@ FIXTURE_SETUP(debugfs)
 
 FIXTURE_TEARDOWN(debugfs)
 {
-	EXPECT_EQ(0, vendors_reset());
+	EXPECT_EQ(0, modules_reset());
 }
 
 TEST_F(debugfs, parents)
