@@ -1202,7 +1202,7 @@ static int names(void **tree, bool add)
 
 FIXTURE_SETUP(names)
 {
-	ASSERT_EQ(0, vendors_reset());
+	ASSERT_EQ(0, modules_reset());
 	/* what it depends on stays */
 	ASSERT_EQ(0, module_load(variant->args));
 	ASSERT_EQ(0, module_unload(variant->module));
@@ -1213,7 +1213,7 @@ FIXTURE_SETUP(names)
 FIXTURE_TEARDOWN(names)
 {
 	tdestroy(self->tree, free);
-	EXPECT_EQ(0, vendors_reset());
+	EXPECT_EQ(0, modules_reset());
 }
 
 TEST_F(names, are_free_after_unload)

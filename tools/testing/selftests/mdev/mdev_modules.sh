@@ -5,7 +5,7 @@
 #
 # As with module_load() and module_unload() in mdev_util.c, nothing that a module had
 # in sysfs is there any more when it has been unloaded, or when loading it has
-# failed, so it can be loaded at once. See name_stays() there for why some names go
+# failed, so it can be loaded at once. See modules_settle() there for why some names go
 # later.
 
 # names_staying: the names in sysfs that are of nothing any more

@@ -270,7 +270,7 @@ static bool buses_are_known(const char *module)
 	return known;
 }
 
-static bool find_driver_anywhere(struct path *stays)
+static bool find_driver_on_buses(struct path *stays)
 {
 	unsigned int i;
 
@@ -292,7 +292,7 @@ int modules_settle(void)
 	struct path stays = { MDEV_CLASS };
 	bool gone = wait_for(!class_stays());
 
-	while (gone && find_driver_anywhere(&stays))
+	while (gone && find_driver_on_buses(&stays))
 		gone = wait_for(!driver_stays(stays.name));
 	if (gone)
 		return 0;
