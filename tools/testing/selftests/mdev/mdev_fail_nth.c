@@ -50,6 +50,8 @@
 /* what CONFIG_DEBUG_KOBJECT_RELEASE puts off is released after 4 s */
 #define RELEASE_MS	4100
 #define MAX_POINTS	2000
+/* what is left behind stays, so that the tree is looked through once for so many */
+#define TREE_POINTS	8
 
 #define PAGES	16
 #define SIZE	(PAGES * PAGE)
@@ -336,8 +338,14 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* @all: also what goes late as a rule, and who looks at it has to wait for */
-static char *state(bool all)
+/* Each is more than the one before it, and takes more time. */
+enum what {
+	COUNTS,		/* parents and devices that mdev knows, references, pinned memory */
+	TREE,		/* the names in sysfs, debugfs and /dev, and quota */
+	ALL,		/* what goes late as a rule, and who looks at it has to wait for */
+};
+
+static void text_add_tree(struct text *text)
 {
 	static char * const roots[] = {
 		"/sys/bus/mdev", MDEV_CLASS, "/sys/class/vfio",
@@ -350,7 +358,6 @@ static char *state(bool all)
 		"/sys/devices/virtual/vfio", "/dev/vfio", DEBUGFS "/mdev",
 		DEBUGFS "/vfio", NULL
 	};
-	struct text text = {};
 	FTSENT *ent;
 	FTS *fts;
 
@@ -363,16 +370,24 @@ static char *state(bool all)
 			continue;
 		if (ent->fts_info == FTS_NS && !ent->fts_level)
 			continue;
-		text_add_path(&text, ent->fts_path);
+		text_add_path(text, ent->fts_path);
 		if (!strcmp(ent->fts_name, "available_instances"))
-			text_add_file(&text, ent->fts_path);
+			text_add_file(text, ent->fts_path);
 	}
 	if (fts)
 		fts_close(fts);
+}
+
+static char *state(enum what what)
+{
+	struct text text = {};
+
+	if (what >= TREE)
+		text_add_tree(&text);
 	text_add_file(&text, DEBUGFS "/mdev/parents");
 	text_add_file(&text, DEBUGFS "/mdev/devices");
 	text_add_file(&text, DEBUGFS "/mdev/pending");
-	text_add_refs(&text, all);
+	text_add_refs(&text, what == ALL);
 	text_add_pinned(&text);
 	return text.mem;
 }
@@ -392,16 +407,16 @@ static void state_differ(const char *before, const char *after)
 }
 
 /* Is all as it was, perhaps a little later? */
-static bool state_is(const char *before, bool all)
+static bool state_is(const char *before, enum what what)
 {
-	char *after = state(all);
+	char *after = state(what);
 	bool same;
 	int i;
 
 	for (i = 0; i < 3 && strcmp(before, after); i++) {
 		free(after);
 		sleep_ms(RELEASE_MS);
-		after = state(all);
+		after = state(what);
 	}
 	same = !strcmp(before, after);
 	if (!same)
@@ -496,7 +511,7 @@ static int sweep_point(const struct sweep *s, const char *before)
 		       strerror(-err));
 		bad = 1;
 	}
-	if (!state_is(before, false)) {
+	if (!state_is(before, COUNTS)) {
 		printf("# %s, %u: not as before\n", s->name, nth);
 		bad = 1;
 	}
@@ -507,23 +522,24 @@ static int sweep_point(const struct sweep *s, const char *before)
 /* the number of points that were wrong */
 static int sweep_all(const struct sweep *s)
 {
-	char *before, *all;
+	char *before, *tree, *all;
 	unsigned int hits = 0;
 	bool same;
 	int bad;
 
 	/* what goes late is gone, and what that releases */
-	all = state(true);
+	all = state(ALL);
 	for (;;) {
 		sleep_ms(RELEASE_MS);
 		before = all;
-		all = state(true);
+		all = state(ALL);
 		same = !strcmp(before, all);
 		free(before);
 		if (same)
 			break;
 	}
-	before = state(false);
+	before = state(COUNTS);
+	tree = state(TREE);
 
 	/* without a failure; also for what is only allocated once */
 	nth = 0;
@@ -540,10 +556,14 @@ static int sweep_all(const struct sweep *s)
 		nth++;
 		bad += sweep_point(s, before);
 		hits += hit;
+		if (!(nth % TREE_POINTS) && !state_is(tree, TREE)) {
+			printf("# %s, %u or one before it: not as before\n", s->name, nth);
+			bad++;
+		}
 	} while (hit && nth < MAX_POINTS && bad < 5);
 	if (hit && nth >= MAX_POINTS)
 		bad++;
-	if (!state_is(all, true)) {
+	if (!state_is(all, ALL)) {
 		printf("# %s: not as before\n", s->name);
 		bad++;
 	}
@@ -558,6 +578,7 @@ out:
 	nth = 0;
 	fflush(stdout);
 	free(before);
+	free(tree);
 	free(all);
 	return bad;
 }
