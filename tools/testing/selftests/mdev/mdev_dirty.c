@@ -686,17 +686,17 @@ TEST_F_TIMEOUT(dirty, killed_while_reporting, 300)
 	long whole, killed;
 	char *map;
 
+	/* it goes only where something is dirty */
+	if (linux_since(6, 11))
+		SKIP(return, "VFIO does not go through all of a bitmap");
 	ASSERT_EQ(PAGE, start(self->fd, PAGE, 1, &huge));
 	map = huge_bitmap();
 	ASSERT_NE(NULL, map);
 	whole = long_report(self->fd, map, 0);
-	EXPECT_LE(0, whole);
-	/* newer VFIO goes only where something is dirty */
-	if (whole > 200) {
-		killed = long_report(self->fd, map, whole / 8);
-		EXPECT_LE(0, killed);
-		EXPECT_GT(whole / 2, killed);
-	}
+	EXPECT_LT(200, whole);
+	killed = long_report(self->fd, map, whole / 8);
+	EXPECT_LE(0, killed);
+	EXPECT_GT(whole / 2, killed);
 	munmap(map, HUGE_BITMAP);
 	file_write("0", "/proc/sys/vm/nr_hugepages");
 }

@@ -1084,7 +1084,7 @@ TEST_F(memory, is_the_vendors_again)
 	long end = now_ms();
 	unsigned int i, j;
 
-	for (i = 0; i < 15 || goes_on(end, memory_goes_well(self->client_runs));
+	for (i = 0; i < 8 || goes_on(end, memory_goes_well(self->client_runs));
 	     i++) {
 		for (j = 0; j < ARRAY_SIZE(memory_uuids); j++)
 			ASSERT_EQ(0, mdev_create(TYPE, memory_uuids[j]));

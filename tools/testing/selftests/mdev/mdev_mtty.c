@@ -1096,6 +1096,7 @@ TEST_F(driver, quota_concurrent)
 		while (child_running(pids[0])) {
 			left = mdev_available(SINGLE);
 			EXPECT_TRUE(left >= 0 && left <= 9);
+			sleep_ms(1);
 		}
 		for (i = 0; i < 8; i++)
 			EXPECT_EQ(0, child_wait(pids[i]));

@@ -177,8 +177,11 @@ static int test_set_state(struct test_v1 *test, u32 state)
 		return -EIO;
 	if (!test_is_way(from, state))
 		return -EINVAL;
-	if (state & VFIO_DEVICE_STATE_SAVING && !(from & VFIO_DEVICE_STATE_SAVING))
-		bitmap_fill(test->dirty, TEST_V1_PIECES);
+	if (state & VFIO_DEVICE_STATE_SAVING && !(from & VFIO_DEVICE_STATE_SAVING)) {
+		bitmap_zero(test->dirty, TEST_V1_PIECES);
+		bitmap_set(test->dirty, 0,
+			   fail == TEST_V1_SMALL ? TEST_V1_SMALL_PIECES : TEST_V1_PIECES);
+	}
 	test->info.device_state = state;
 	return 0;
 }

@@ -14,6 +14,7 @@
 /* the state, and what the vendor has in its region at once */
 #define TEST_V1_PIECE	65536
 #define TEST_V1_PIECES	40
+#define TEST_V1_SMALL_PIECES	2
 
 /* the index of the region for migration */
 #define TEST_V1_REGION	10
@@ -33,7 +34,8 @@ enum test_v1_fail {
 	TEST_V1_READ_NOMSG,		/* reading data returns -ENOMSG */
 	TEST_V1_WRITE,			/* writing data */
 	TEST_V1_TAKE,			/* writing data_size */
-	TEST_V1_SMALL,			/* accesses of more than 8 bytes */
+	/* accesses of more than 8 bytes; only the first pieces of the state are saved then */
+	TEST_V1_SMALL,
 };
 
 #endif
