@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an administrator looks at when something hangs: the files "parents" and
- * "devices" in debugfs.
+ * What an administrator looks at when something hangs: the files "parents",
+ * "devices" and "objects" in debugfs.
  *
  * So they must not hang themselves: they take no lock that is held while a vendor
  * is called, or while somebody waits for a holder.
@@ -19,6 +19,7 @@
 static struct dentry *mdev_debugfs_own;		/* the folder, if it is ours */
 static struct dentry *mdev_debugfs_parents;
 static struct dentry *mdev_debugfs_devices;
+static struct dentry *mdev_debugfs_objects;
 
 static const char *mdev_owner_name(const struct mdev_parent_obj *parent)
 {
@@ -184,6 +185,14 @@ static const struct file_operations devices_fops = {
 	.release	= seq_release_private,
 };
 
+/* What the end of the module would wait for. */
+static int objects_show(struct seq_file *m, void *unused)
+{
+	seq_printf(m, "%d\n", mdev_objects_count());
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(objects);
+
 /* Errors are ignored, as is usual with debugfs. */
 void mdev_debugfs_init(void)
 {
@@ -199,12 +208,15 @@ void mdev_debugfs_init(void)
 						   &parents_fops);
 	mdev_debugfs_devices = debugfs_create_file("devices", 0400, dir, NULL,
 						   &devices_fops);
+	mdev_debugfs_objects = debugfs_create_file("objects", 0400, dir, NULL,
+						   &objects_fops);
 	dput(found);
 }
 
 /* Waits for readers. */
 void mdev_debugfs_exit(void)
 {
+	debugfs_remove(mdev_debugfs_objects);
 	debugfs_remove(mdev_debugfs_devices);
 	debugfs_remove(mdev_debugfs_parents);
 	debugfs_remove(mdev_debugfs_own);

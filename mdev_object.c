@@ -29,6 +29,11 @@ void mdev_object_gone(void)
 		wake_up_var(&mdev_objects);
 }
 
+int mdev_objects_count(void)
+{
+	return atomic_read(&mdev_objects);
+}
+
 /* At the module's end: wait until all release functions have returned. */
 void mdev_objects_wait(void)
 {

@@ -371,6 +371,7 @@ static inline struct mdev_type_obj *to_type_obj(struct kobject *kobj)
 /* mdev_object.c: what all objects need */
 void mdev_object_born(void);
 void mdev_object_gone(void);
+int mdev_objects_count(void);
 void mdev_objects_wait(void);
 void mdev_parent_put(struct mdev_parent_obj *parent);
 

@@ -186,7 +186,7 @@ TEST_F(modern, no_event_on_registration)
 	close(fd);
 }
 
-/* the first type, then the second; the module's text waits for what is not freed */
+/* the first type, then the second; vendors_reset() tells of what is not freed */
 TEST_F(modern, kobject_leak_when_type_fails)
 {
 	int n, ret;

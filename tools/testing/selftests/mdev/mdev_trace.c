@@ -129,8 +129,23 @@ FIXTURE_SETUP(core)
 FIXTURE_TEARDOWN(core)
 {
 	EXPECT_EQ(0, vendors_reset());
-	/* gone with the module, if it is one */
 	trace_enable(false);
+}
+
+/* the module is unloaded while its events are on, and in the trace */
+TEST_F(core, unload)
+{
+	ASSERT_EQ(0, module_load("mnull"));
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_EQ(1, trace_has("create", "^uuid=%s ", self->uuid));
+	EXPECT_EQ(0, modules_reset());
+	EXPECT_FALSE(have_events());
+	/* the kernel has cleared it */
+	EXPECT_EQ(0, trace_has("create", "."));
+	ASSERT_EQ(0, module_load("mnull"));
+	EXPECT_TRUE(have_events());
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_EQ(0, trace_has("create", "."));
 }
 
 TEST_F(core, lifecycle)
@@ -604,6 +619,20 @@ TEST_F(debugfs, parents)
 	EXPECT_STREQ("mnull0 classic mnull ready 3 0 0 -", buf);
 	ASSERT_EQ(0, module_unload("mnull"));
 	EXPECT_NE(0, debugfs_line(buf, sizeof(buf), "parents", "mnull0"));
+}
+
+TEST_F(debugfs, objects)
+{
+	EXPECT_EQ(0, file_read_int(DEBUGFS "/objects"));
+	/* a parent and two types */
+	ASSERT_EQ(0, module_load("mnull types=2"));
+	EXPECT_EQ(3, file_read_int(DEBUGFS "/objects"));
+	ASSERT_EQ(0, mdev_create(TYPE, self->uuid));
+	EXPECT_EQ(4, file_read_int(DEBUGFS "/objects"));
+	ASSERT_EQ(0, mdev_remove(self->uuid));
+	EXPECT_TRUE(wait_for(file_read_int(DEBUGFS "/objects") == 3));
+	ASSERT_EQ(0, module_unload("mnull"));
+	EXPECT_TRUE(wait_for(!file_read_int(DEBUGFS "/objects")));
 }
 
 TEST_F(debugfs, quota)

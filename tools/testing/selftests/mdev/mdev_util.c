@@ -495,24 +495,28 @@ static bool list_has(const char *list, const char *name)
 static int modules_off(const char * const *names)
 {
 	static char list[32768];
-	int ret;
+	bool some;
+	int i, ret;
 
-	ret = text_read(list, sizeof(list), "/proc/modules");
-	if (ret)
-		return ret;
-	for (; *names; names++) {
-		if (!list_has(list, *names))
-			continue;
-		/* in use by what goes late, or just being loaded */
-		wait_for((ret = module_delete(*names)) != -EAGAIN &&
-			 ret != -EBUSY);
-		if (ret && ret != -ENOENT) {
-			fprintf(stderr, "# %s cannot be unloaded: %s\n", *names,
-				strerror(-ret));
-			return ret;
+	/* until there are none: a load may come to its end meanwhile */
+	do {
+		some = false;
+		ret = text_read(list, sizeof(list), "/proc/modules");
+		for (i = 0; names[i] && !ret; i++) {
+			if (!list_has(list, names[i]))
+				continue;
+			some = true;
+			/* in use by what goes late, or just being loaded */
+			wait_for((ret = module_delete(names[i])) != -EAGAIN &&
+				 ret != -EBUSY);
+			if (ret == -ENOENT)
+				ret = 0;
+			if (ret)
+				fprintf(stderr, "# %s cannot be unloaded: %s\n",
+					names[i], strerror(-ret));
 		}
-	}
-	return 0;
+	} while (some && !ret);
+	return ret;
 }
 
 static int vendors_off(void)
@@ -539,9 +543,11 @@ static bool module_is_idle(const char *name)
 	return !module_loaded(name) || module_refs(name) == dir_count(path);
 }
 
+/* The modules stay, so that nothing else would tell of an object that does. */
 static bool core_is_idle(void)
 {
-	return module_is_idle("mdev") && module_is_idle("vfio_mdev") &&
+	return file_read_int("/sys/kernel/debug/mdev/objects") <= 0 &&
+	       module_is_idle("mdev") && module_is_idle("vfio_mdev") &&
 	       module_is_idle("mdev_pci");
 }
 
@@ -551,7 +557,7 @@ int vendors_reset(void)
 
 	if (ret || wait_for(core_is_idle()))
 		return ret;
-	fprintf(stderr, "# somebody still uses mdev\n");
+	fprintf(stderr, "# somebody still uses mdev, or has lost a reference\n");
 	return -EBUSY;
 }
 

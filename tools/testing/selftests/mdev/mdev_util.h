@@ -115,7 +115,7 @@ void sleep_ms(long ms);
 		_seen = (expr);						\
 		if (_seen || _ms >= (limit))				\
 			break;						\
-		sleep_ms(5 + _ms / 4);					\
+		sleep_ms(5 + (_ms < 4000 ? _ms / 4 : 1000));		\
 	}								\
 	_seen; })
 /*
