@@ -163,7 +163,7 @@ check:
 
 check-tree:
 	@tools/testing/check --kernels 'newest newest-leaks' \
-		--also 'late-m late-y'
+		--also 'late-m late-y late-leaks'
 
 soak:
 	@tools/testing/soak '$(KERNEL)' $(N) $(SEED)

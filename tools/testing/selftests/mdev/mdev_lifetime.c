@@ -961,8 +961,8 @@ TEST_F(stuck, bridge_goes)
 /*
  * The vendor's memory is the vendor's again when unregistering returns: mnull
  * poisons and frees all that it gave to mdev at that moment, while files of it
- * are open and being read, devices are in use, and kobjects are released at
- * leisure. That nobody looks at it any more is for KASAN to say.
+ * are open and being read and devices are in use. KASAN says if somebody looks at it
+ * then; where kobjects are released late, the allocator says if that writes to it.
  */
 
 FIXTURE(memory) {
